@@ -1,0 +1,1 @@
+"""A trading desk as a graph of data assets; importing the package itself does nothing."""

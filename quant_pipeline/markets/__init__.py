@@ -1,0 +1,1 @@
+"""What a market is: its sessions, venue, currency, fees, ticks and lots. No I/O, no clock, no settings."""

@@ -1,0 +1,6 @@
+"""Every setting once: typed, validated, printable without secrets. What uses a setting takes it as an argument."""
+
+from quant_pipeline.settings.load import SettingsError, load_settings
+from quant_pipeline.settings.model import MarketSettings, Settings
+
+__all__ = ["MarketSettings", "Settings", "SettingsError", "load_settings"]

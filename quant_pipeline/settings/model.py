@@ -1,0 +1,322 @@
+"""The settings as typed, frozen models with their ranges and defaults. Reading them from files belongs to `load.py`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from quant_pipeline.core.values import Book, Mode, OrderType, TimeInForce
+from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market, get_market
+
+US_WATCHLIST = (
+    *("AAPL", "MSFT", "GOOGL", "TSLA", "NVDA", "AMZN", "META", "NFLX", "AMD", "JNJ", "UNH", "JPM", "PG", "CAT", "XOM"),
+    *("V", "MA", "DIS", "HD", "KO", "PEP", "INTC", "CSCO", "CMCSA", "VZ", "T", "MRK", "PFE", "ABT", "NKE", "WMT"),
+    "SPY",
+)
+KRW_WATCHLIST = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "KRW-DOGE")
+
+Fraction = Annotated[float, Field(gt=0, le=1)]
+Port = Annotated[int, Field(ge=1, le=65535)]
+INTERVAL_BARS_PER_DAY = {"1d": 1, "4h": 6, "1h": 24}
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown name is an error rather than silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class RiskSettings(Section):
+    """Limits of one market. Fractions are of the market's equity; losses are negative."""
+
+    max_portfolio_exposure: Fraction = 0.80
+    max_positions: Annotated[int, Field(ge=1, le=1000)] = 7
+    max_position_size: Fraction = 0.10
+    stop_loss_pct: Annotated[float, Field(ge=-0.9, lt=0)] = -0.05
+    take_profit_pct: Annotated[float, Field(gt=0, le=10)] = 0.10
+    take_profit_fraction: Fraction = 1.0
+    max_daily_loss: Annotated[float, Field(ge=-0.9, lt=0)] = -0.02
+    halt_hours: Annotated[int, Field(ge=1, le=24 * 30)] = 24
+    max_daily_trades: Annotated[int, Field(ge=1, le=10_000)] = 50
+    sell_fraction: Fraction = 1.0
+    rebalance_factor: Annotated[float, Field(ge=1, le=100)] = 1.5
+    volatility_reference: Annotated[float, Field(gt=0, le=1)] = 0.015
+
+
+class AiSettings(Section):
+    """The ensemble: thresholds of its opinion (daily returns), how it is trained and tuned."""
+
+    buy_threshold: Annotated[float, Field(gt=0, lt=1)] = 0.005
+    sell_threshold: Annotated[float, Field(gt=-1, lt=0)] = -0.005
+    confidence_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.7
+    training_sessions: Annotated[int, Field(ge=60, le=5000)] = 500
+    min_training_sessions: Annotated[int, Field(ge=30, le=5000)] = 200
+    tuning_trials: Annotated[int, Field(ge=4, le=1000)] = 8
+    tuning_symbols: Annotated[int, Field(ge=1, le=100)] = 2
+    threads: Annotated[int, Field(ge=1, le=64)] = 1
+
+    @model_validator(mode="after")
+    def _windows_fit(self) -> Self:
+        if self.min_training_sessions > self.training_sessions:
+            msg = (
+                f"ai.min_training_sessions ({self.min_training_sessions}) is above ai.training_sessions "
+                f"({self.training_sessions}); lower the first or raise the second"
+            )
+            raise ValueError(msg)
+        return self
+
+
+class VoteSettings(Section):
+    """The rule vote: weights by strategy name, and the score at which it becomes BUY or SELL."""
+
+    mode: Literal["rules", "abstain"] = "rules"
+    weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
+    buy_at: Annotated[float, Field(gt=0, le=1)] = 0.2
+    sell_at: Annotated[float, Field(ge=-1, lt=0)] = -0.2
+
+
+class OrderSettings(Section):
+    """How intents become orders: type, time in force, how long an intent may wait, assumed slippage of the shadow."""
+
+    type: OrderType = OrderType.MARKET
+    time_in_force: TimeInForce | None = None
+    expiry_minutes: Annotated[int, Field(ge=1, le=7 * 24 * 60)] = 120
+    max_quote_age_seconds: Annotated[int, Field(ge=1, le=86_400)] = 300
+    slippage_bps: Annotated[float, Field(ge=0, le=1000)] = 5.0
+
+    @model_validator(mode="after")
+    def _best_needs_ioc(self) -> Self:
+        if self.type is OrderType.BEST and self.time_in_force not in (TimeInForce.IOC, TimeInForce.FOK):
+            msg = f"orders.type 'best' needs orders.time_in_force 'ioc' or 'fok', not {self.time_in_force!s}"
+            raise ValueError(msg)
+        return self
+
+
+class MarketSettings(Section):
+    """Everything that can be chosen for one market."""
+
+    name: str
+    enabled: bool = True
+    mode: Mode = Mode.SIMULATED
+    live_account: str = ""
+    symbols: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)]
+    base_interval: Literal["1m", "1h", "1d"]
+    decision_interval: Literal["1d", "4h", "1h"]
+    horizon_bars: Annotated[int, Field(ge=1, le=1000)]
+    tick_minutes: Annotated[int, Field(ge=1, le=60)]
+    history_start: date
+    capital: Annotated[float, Field(gt=0)]
+    min_history_sessions: Annotated[int, Field(ge=1, le=2000)] = 120
+    feed: Literal["iex", "sip", "upbit"] = "iex"
+    trading_url: str | None = None
+    data_url: str | None = None
+    vote: VoteSettings = VoteSettings()
+    risk: RiskSettings = RiskSettings()
+    ai: AiSettings = AiSettings()
+    orders: OrderSettings = OrderSettings()
+
+    @property
+    def market(self) -> Market:
+        """The fixed facts of this market."""
+        return get_market(self.name)
+
+    @property
+    def bars_per_day(self) -> int:
+        """Decision bars in one full session."""
+        return INTERVAL_BARS_PER_DAY[self.decision_interval]
+
+    @property
+    def broker_book(self) -> Book:
+        """The book that the broker account of this mode keeps."""
+        return Book.LIVE if self.mode is Mode.LIVE else Book.PAPER
+
+    def trading_content(self) -> dict[str, Any]:
+        """What a decision depends on, as plain JSON: no URLs, modes or accounts, so that it is equal on any machine."""
+        kept = {"name", "symbols", "decision_interval", "horizon_bars", "capital", "min_history_sessions"}
+        return self.model_dump(mode="json", include=kept | {"vote", "risk", "ai", "orders"})
+
+    def trading_hash(self) -> str:
+        """SHA-256 of `trading_content`."""
+        return content_hash(self.trading_content())
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_differ(cls, symbols: tuple[str, ...]) -> tuple[str, ...]:
+        doubled = sorted({symbol for symbol in symbols if symbols.count(symbol) > 1})
+        if doubled:
+            msg = f"symbols name {', '.join(doubled)} more than once; list each symbol once"
+            raise ValueError(msg)
+        return symbols
+
+    @field_validator("trading_url", "data_url")
+    @classmethod
+    def _urls_are_whole(cls, url: str | None) -> str | None:
+        if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
+            msg = f"URL {url!r} is empty or not http(s)://host; leave the setting out to use the venue's own address"
+            raise ValueError(msg)
+        return url
+
+    @model_validator(mode="after")
+    def _mode_is_deliberate(self) -> Self:
+        if self.mode is Mode.LIVE and not self.live_account.strip():
+            msg = f"markets.{self.name}.mode is 'live' but live_account is empty; name the account that may be traded"
+            raise ValueError(msg)
+        if self.mode is Mode.PAPER and self.market.venue == "upbit":
+            msg = "markets.krw_crypto.mode 'paper' is impossible: Upbit has no paper accounts; use 'simulated'"
+            raise ValueError(msg)
+        if self.market.venue == "upbit":
+            wrong = [symbol for symbol in self.symbols if not symbol.startswith("KRW-")]
+            if wrong:
+                msg = f"markets.krw_crypto.symbols holds {wrong[0]!r}; Upbit markets are written like 'KRW-BTC'"
+                raise ValueError(msg)
+        return self
+
+
+def default_market(name: str, **changes: Any) -> dict[str, Any]:
+    """The defaults of one market as a plain mapping, with `changes` on top."""
+    if name == US_EQUITY.name:
+        base: dict[str, Any] = {
+            "symbols": US_WATCHLIST,
+            "base_interval": "1d",
+            "decision_interval": "1d",
+            "horizon_bars": 1,
+            "tick_minutes": 10,
+            "history_start": date(2023, 1, 3),
+            "capital": 100_000.0,
+            "orders": {"expiry_minutes": 390, "slippage_bps": 5.0},
+        }
+    elif name == KRW_CRYPTO.name:
+        base = {
+            "symbols": KRW_WATCHLIST,
+            "base_interval": "1m",
+            "decision_interval": "1h",
+            "horizon_bars": 24,
+            "tick_minutes": 5,
+            "history_start": date(2024, 1, 1),
+            "capital": 100_000_000.0,
+            "feed": "upbit",
+            "orders": {"expiry_minutes": 60, "slippage_bps": 10.0},
+        }
+    else:
+        get_market(name)
+        base = {}
+    return {**base, "name": name, **changes}
+
+
+class Ports(Section):
+    """Loopback ports; every one can be changed when it is taken."""
+
+    api: Port = 5000
+    mlflow: Port = 5001
+    dagster: Port = 3001
+    dagster_readonly: Port = 3002
+    exchange_alpaca: Port = 8100
+    exchange_upbit: Port = 8101
+    postgres: Annotated[int, Field(ge=0, le=65535)] = 0
+
+
+class PostgresSettings(Section):
+    """An own server, or (host empty) the embedded one."""
+
+    host: str = ""
+    port: Port = 5432
+    user: str = "quant"
+    password: SecretStr = SecretStr("")
+    database: str = "quant"
+
+
+class ExchangeSettings(Section):
+    """The simulated exchange: its seed and its rate limits (requests each second)."""
+
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+
+
+class Secrets(Section):
+    """Credentials; they come from the environment only, under the names of the original systems."""
+
+    alpaca_api_key: SecretStr = SecretStr("")
+    alpaca_api_secret: SecretStr = SecretStr("")
+    alpaca_paper: bool = True
+    upbit_open_api_access_key: SecretStr = SecretStr("")
+    upbit_open_api_secret_key: SecretStr = SecretStr("")
+    discord_webhook_url: SecretStr = SecretStr("")
+    secret_key: SecretStr = SecretStr("")
+    redis_url: SecretStr = SecretStr("")
+
+
+class Settings(Section):
+    """The one settings object. `root` is the folder of `quant.toml`; `home` holds all state of this desk."""
+
+    root: Path
+    home: Path
+    us_equity: MarketSettings
+    krw_crypto: MarketSettings
+    ports: Ports = Ports()
+    postgres: PostgresSettings = PostgresSettings()
+    exchange: ExchangeSettings = ExchangeSettings()
+    lake: str = ""
+    secrets: Secrets = Secrets()
+
+    @property
+    def markets(self) -> tuple[MarketSettings, ...]:
+        """The enabled markets, in a fixed order."""
+        return tuple(m for m in (self.us_equity, self.krw_crypto) if m.enabled)
+
+    def market(self, name: str) -> MarketSettings:
+        """The settings of the enabled market `name`.
+
+        Raises:
+            ValueError: unknown, or not enabled.
+        """
+        found = next((m for m in self.markets if m.name == name), None)
+        if found is None:
+            enabled = ", ".join(m.name for m in self.markets) or "none"
+            msg = f"market {name!r} is unknown or not enabled (enabled: {enabled}); see markets in quant.toml"
+            raise ValueError(msg)
+        return found
+
+    @property
+    def lake_root(self) -> str:
+        """Folder or fsspec URL of the lake."""
+        return self.lake or str(self.home / "lake")
+
+    def content(self) -> dict[str, Any]:
+        """Everything but secrets and machine paths, as plain JSON values."""
+        hidden: Any = {"root": True, "home": True, "secrets": True, "postgres": {"password"}}
+        return self.model_dump(mode="json", exclude=hidden)
+
+    def content_hash(self) -> str:
+        """SHA-256 of `content`."""
+        return content_hash(self.content())
+
+    @model_validator(mode="after")
+    def _paper_and_live_agree(self) -> Self:
+        if self.us_equity.mode is Mode.LIVE and self.secrets.alpaca_paper:
+            msg = (
+                "markets.us_equity.mode is 'live' while ALPACA_PAPER is true (its default); "
+                "set ALPACA_PAPER=false as well, or use mode 'paper'"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        taken: dict[int, str] = {}
+        for name, port in self.ports.model_dump().items():
+            if port and port in taken:
+                msg = f"ports.{name} and ports.{taken[port]} are both {port}; give them different numbers"
+                raise ValueError(msg)
+            taken[port] = name
+        return self
+
+
+def content_hash(content: dict[str, Any]) -> str:
+    """SHA-256 of a JSON mapping in canonical form (sorted names, no spaces)."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -107,6 +107,7 @@ class MarketSettings(Section):
     live_account: str = ""
     symbols: Annotated[tuple[str, ...], Field(min_length=1, max_length=500)]
     base_interval: Literal["1m", "1h", "1d"]
+    recent_base_sessions: Annotated[int, Field(ge=1, le=5000)] = 7
     decision_interval: Literal["1d", "4h", "1h"]
     horizon_bars: Annotated[int, Field(ge=1, le=1000)]
     tick_minutes: Annotated[int, Field(ge=1, le=60)]
@@ -187,7 +188,7 @@ def default_market(name: str, **changes: Any) -> dict[str, Any]:
             "decision_interval": "1d",
             "horizon_bars": 1,
             "tick_minutes": 10,
-            "history_start": date(2023, 1, 3),
+            "history_start": date(2024, 1, 2),
             "capital": 100_000.0,
             "orders": {"expiry_minutes": 390, "slippage_bps": 5.0},
         }
@@ -198,7 +199,7 @@ def default_market(name: str, **changes: Any) -> dict[str, Any]:
             "decision_interval": "1h",
             "horizon_bars": 24,
             "tick_minutes": 5,
-            "history_start": date(2024, 1, 1),
+            "history_start": date(2025, 6, 1),
             "capital": 100_000_000.0,
             "feed": "upbit",
             "orders": {"expiry_minutes": 60, "slippage_bps": 10.0},

@@ -1,0 +1,1 @@
+"""Thin assets: read the partition keys, run one step, report numbers. What a step does belongs to `steps`."""

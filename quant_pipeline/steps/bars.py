@@ -1,0 +1,70 @@
+"""The bars step: collect what is missing, then say for each symbol and session what is there and whether it is sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.bars import Violation, validate_bars
+from quant_pipeline.core.values import BAR_COLUMNS
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.collect import Collected, collect_recent, collect_sessions
+from quant_pipeline.steps.decision_bars import decision_bars
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import (
+    RunContext,
+    SessionOutcome,
+    StepResult,
+    combined,
+    group_hashes,
+    record_versions,
+    session_hash,
+)
+from quant_pipeline.steps.timing import session_column
+
+STEP = "bars"
+SCHEMA = tuple((name, "float64") for name in BAR_COLUMNS[2:])
+
+
+@dataclass(frozen=True, slots=True)
+class BarsReport:
+    """What the bars step did, and every rule that a stored decision bar breaks."""
+
+    result: StepResult
+    collected: Collected
+    violations: tuple[Violation, ...]
+
+
+def run(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, *, collect: bool = True
+) -> BarsReport:
+    """Collect and check the bars of `sessions`; their data versions are what everything downstream depends on."""
+    collected = Collected()
+    if collect and context.tick:
+        collected = collect_recent(desk, market, sessions[-1], context)
+    elif collect:
+        collected = collect_sessions(desk, market, sessions, context)
+    frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
+    violations = tuple(validate_bars(frame))
+    symbols = market.symbols if context.symbols is None else context.symbols
+    hashes = group_hashes(frame)
+    inputs = {(session, symbol): hashes.get((session, symbol), combined()) for session in sessions for symbol in symbols}
+    record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
+    outcomes = tuple(_outcome(frame, session, hashes) for session in sessions)
+    numbers = {"bars_inserted": collected.inserted, "bars_changed": collected.changed, "violations": len(violations)}
+    return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations)
+
+
+def _outcome(frame: pd.DataFrame, session: date, hashes: dict[tuple[date, str], str]) -> SessionOutcome:
+    rows = frame[session_column(frame["ts"]) == np.datetime64(session)]
+    numbers = {"symbols": int(rows["symbol"].nunique()), "volume": float(rows["volume"].sum())}
+    return SessionOutcome(session, len(rows), session_hash(hashes, session), numbers)
+
+
+def bad_sessions(violations: Sequence[Violation]) -> frozenset[tuple[date, str]]:
+    """The (session, symbol) pairs whose bars break a rule: they become HOLD with `bad_data`."""
+    return frozenset((v.ts.date(), v.symbol) for v in violations if v.ts is not None)

@@ -1,0 +1,227 @@
+"""Writing and reading the recomputable tables of a step: lake objects, content hashes, data versions.
+
+A step hands over one frame for many sessions; this module splits it, hashes it per (session, symbol), stores one lake
+object for each session whose bytes changed, and records versions. What is in the frame belongs to the step.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from quant_pipeline.core.values import Origin
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.timing import as_dates, session_column
+from quant_pipeline.storage.versions import Version, current_versions, put_versions
+
+Key = tuple[date, str]
+Number = float | int | str
+_CANONICAL_NAN = np.float64(np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class RunContext:
+    """What a run is: when it happens, why, and which symbols it is limited to (None: all)."""
+
+    now: datetime
+    run_id: str
+    origin: Origin = Origin.BACKFILL
+    tick: bool = False
+    symbols: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOutcome:
+    """What a step did for one session: rows stored, hash of all its rows, numbers worth charting."""
+
+    session: date
+    rows: int
+    content_hash: str
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step did for all sessions of a run. `reused` sessions had unchanged inputs and were not recomputed."""
+
+    outcomes: tuple[SessionOutcome, ...]
+    reused: int = 0
+    numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+def combined(*parts: str) -> str:
+    """SHA-256 over the parts, each with its length, so that no two lists of parts collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        raw = part.encode()
+        digest.update(len(raw).to_bytes(8, "little") + raw)
+    return digest.hexdigest()
+
+
+def group_hashes(frame: pd.DataFrame) -> dict[Key, str]:
+    """SHA-256 of the rows of each (session, symbol) of a frame with `symbol` and `ts`, over all its columns.
+
+    Independent of row order within the frame, of index and of chunking; NaN is one value.
+    """
+    if frame.empty:
+        return {}
+    ordered = frame.sort_values(["symbol", "ts"], kind="stable")
+    symbols = ordered["symbol"].to_numpy(dtype=object)
+    days = session_column(ordered["ts"])
+    columns = [_canonical(ordered[name]) for name in ordered.columns]
+    header = "|".join(f"{name}:{kind}" for name, (kind, _) in zip(ordered.columns, columns, strict=True)).encode()
+    changes = np.flatnonzero((symbols[1:] != symbols[:-1]) | (days[1:] != days[:-1])) + 1
+    edges = [0, *changes.tolist(), len(ordered)]
+    result: dict[Key, str] = {}
+    for start, stop, day in zip(edges[:-1], edges[1:], as_dates(days[edges[:-1]]), strict=True):
+        digest = hashlib.sha256(header)
+        for _, values in columns:
+            part = values[start:stop]
+            raw = part.tobytes() if isinstance(part, np.ndarray) else b"".join(part)
+            digest.update(len(raw).to_bytes(8, "little") + raw)
+        result[(day, str(symbols[start]))] = digest.hexdigest()
+    return result
+
+
+def _canonical(column: pd.Series) -> tuple[str, np.ndarray | list[bytes]]:
+    """A column as (kind, little-endian values), or length-prefixed UTF-8 for text (None stays apart from '')."""
+    if isinstance(column.dtype, pd.DatetimeTZDtype):
+        return "ts", column.to_numpy(dtype="datetime64[ns]").astype("<i8")
+    if column.dtype.kind == "f":
+        values = column.to_numpy(dtype="<f8", copy=True)
+        values[np.isnan(values)] = _CANONICAL_NAN
+        return "f8", values
+    if column.dtype.kind in "iub":
+        return "i8", column.to_numpy(dtype="<i8")
+    texts = column.to_numpy(dtype=object)
+    return "text", [b"\xff" * 8 if t is None else len(str(t).encode()).to_bytes(8, "little") + str(t).encode() for t in texts]
+
+
+def session_hash(hashes: Mapping[Key, str], session: date) -> str:
+    """One hash for all symbols of a session."""
+    parts = [f"{symbol}={value}" for (day, symbol), value in sorted(hashes.items()) if day == session]
+    return combined(*parts)
+
+
+def write_step(
+    desk: Desk,
+    market: str,
+    step: str,
+    frame: pd.DataFrame,
+    *,
+    sessions: Sequence[date],
+    inputs: Mapping[Key, str],
+    code_hash: str,
+    settings_hash: str,
+    context: RunContext,
+    numbers: Mapping[date, Mapping[str, Number]] | None = None,
+) -> StepResult:
+    """Store the rows of `frame` (columns `symbol`, `ts`, ...) for `sessions`; sessions without rows get an empty object.
+
+    With `context.symbols` the rows of other symbols already stored for a session are kept.
+    """
+    merged = _keep_other_symbols(desk, market, step, frame, sessions, context.symbols)
+    hashes = group_hashes(merged)
+    days = session_column(merged["ts"])
+    outcomes: list[SessionOutcome] = []
+    for session in sessions:
+        rows = merged[days == np.datetime64(session)]
+        desk.lake.put_table(market, step, session, to_table(rows))
+        shown = (numbers or {}).get(session, {})
+        outcomes.append(SessionOutcome(session, len(rows), session_hash(hashes, session), shown))
+    record_versions(desk, market, step, hashes, inputs, code_hash, settings_hash, context)
+    return StepResult(tuple(outcomes))
+
+
+def record_versions(
+    desk: Desk,
+    market: str,
+    step: str,
+    hashes: Mapping[Key, str],
+    inputs: Mapping[Key, str],
+    code_hash: str,
+    settings_hash: str,
+    context: RunContext,
+) -> None:
+    """Record one data version for each key of `inputs`; a key without rows has the hash of nothing."""
+    empty = combined()
+    rows = [
+        Version(
+            market=market,
+            step=step,
+            session=session,
+            symbol=symbol,
+            content_hash=hashes.get((session, symbol), empty),
+            inputs_hash=inputs_hash,
+            code_hash=code_hash,
+            settings_hash=settings_hash,
+            created_at=context.now,
+            run_id=context.run_id,
+        )
+        for (session, symbol), inputs_hash in inputs.items()
+    ]
+    put_versions(desk.db, rows)
+
+
+def stale_sessions(
+    desk: Desk, market: str, step: str, sessions: Sequence[date], inputs: Mapping[Key, str]
+) -> tuple[date, ...]:
+    """Those of `sessions` whose stored version was made from other inputs, or which are not stored."""
+    present = desk.lake.present(market, step, sessions)
+    stored = current_versions(desk.db, market, step, sessions)
+    by_session: dict[date, bool] = {session: session in present for session in sessions}
+    for (session, symbol), wanted in inputs.items():
+        version = stored.get((session, symbol))
+        if version is None or version.inputs_hash != wanted:
+            by_session[session] = False
+    return tuple(session for session in sessions if not by_session[session])
+
+
+def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]) -> tuple[SessionOutcome, ...]:
+    """Outcomes of sessions that are kept as they are."""
+    wanted = tuple(sessions)
+    if not wanted:
+        return ()
+    versions = current_versions(desk.db, market, step, wanted)
+    hashes = {key: version.content_hash for key, version in versions.items() if version.content_hash != combined()}
+    counts = desk.lake.row_counts(market, step, wanted)
+    return tuple(SessionOutcome(s, counts.get(s, 0), session_hash(hashes, s), {"reused": 1}) for s in wanted)
+
+
+def read_step(desk: Desk, market: str, step: str, sessions: Sequence[date]) -> pd.DataFrame:
+    """The stored rows of a step for `sessions`, sorted by (symbol, ts); empty without columns when nothing is stored."""
+    table = desk.lake.read_range(market, step, sessions)
+    if table is None or table.num_rows == 0:
+        return pd.DataFrame()
+    frame = table.to_pandas()
+    frame["ts"] = pd.to_datetime(frame["ts"], utc=True).astype("datetime64[ns, UTC]")
+    return frame.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
+
+
+def to_table(frame: pd.DataFrame) -> pa.Table:
+    """A frame as an Arrow table without pandas metadata."""
+    return pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+
+
+def merge_results(computed: StepResult, kept: tuple[SessionOutcome, ...]) -> StepResult:
+    """One result, in session order, of what was computed and what was reused."""
+    outcomes = sorted((*computed.outcomes, *kept), key=lambda outcome: outcome.session)
+    return StepResult(tuple(outcomes), reused=len(kept), numbers=computed.numbers)
+
+
+def _keep_other_symbols(
+    desk: Desk, market: str, step: str, frame: pd.DataFrame, sessions: Sequence[date], symbols: tuple[str, ...] | None
+) -> pd.DataFrame:
+    if symbols is None:
+        return frame
+    stored = read_step(desk, market, step, sessions)
+    if stored.empty:
+        return frame
+    others = stored[~stored["symbol"].isin(symbols)]
+    return pd.concat([frame, others], ignore_index=True) if not others.empty else frame

@@ -1,0 +1,101 @@
+"""Steps whose values are functions of bars in an anchored window: which bars each value was made from, as a hash.
+
+A session is recomputed exactly when the bytes of the bars in its window, or the code, changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.anchor import month_windows, required_history, session_days
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.decision_bars import decision_bars
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import (
+    Key,
+    RunContext,
+    StepResult,
+    combined,
+    merge_results,
+    stale_sessions,
+    stored_outcomes,
+    write_step,
+)
+from quant_pipeline.steps.timing import as_dates
+
+
+def run_windowed(
+    desk: Desk,
+    market: MarketSettings,
+    step: str,
+    sessions: Sequence[date],
+    context: RunContext,
+    *,
+    warmup: int,
+    compute: Callable[[pd.DataFrame, Sequence[date]], pd.DataFrame],
+) -> StepResult:
+    """Compute `step` for those of `sessions` whose inputs changed, from bars that reach back `warmup` bars.
+
+    `compute` takes bars and sessions and gives a frame with `symbol`, `ts` and the step's columns.
+    """
+    bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
+    inputs = window_inputs(bars, sessions, context.symbols or market.symbols, warmup, desk.core_hash)
+    stale = stale_sessions(desk, market.name, step, sessions, inputs)
+    kept = stored_outcomes(desk, market.name, step, [s for s in sessions if s not in set(stale)])
+    if not stale:
+        return StepResult(kept, reused=len(kept))
+    frame = compute(bars, stale).drop(columns="session", errors="ignore")
+    wanted = set(stale)
+    computed = write_step(
+        desk,
+        market.name,
+        step,
+        frame,
+        sessions=stale,
+        inputs={key: value for key, value in inputs.items() if key[0] in wanted},
+        code_hash=desk.core_hash,
+        settings_hash="",
+        context=context,
+    )
+    return merge_results(computed, kept)
+
+
+def bars_with_history(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, *, warmup: int
+) -> pd.DataFrame:
+    """Closed decision bars from `warmup` bars before the month of the first session to the last session."""
+    per_year = market.market.sessions_per_year
+    first = required_history(sessions[0], warmup, market.decision_interval, sessions_per_year=per_year)
+    return decision_bars(desk, market, first, sessions[-1], closed_by=context.now, symbols=context.symbols)
+
+
+def window_inputs(
+    bars: pd.DataFrame, sessions: Sequence[date], symbols: Sequence[str], warmup: int, code: str
+) -> dict[Key, str]:
+    """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end."""
+    inputs = {(session, symbol): combined(code) for session in sessions for symbol in symbols}
+    days = session_days(bars, None)
+    rows = _row_bytes(bars)
+    for window in month_windows(bars, days, sessions, warmup):
+        kept = days[window.keep]
+        digest = hashlib.sha256(code.encode())
+        position = window.start
+        for day in np.unique(kept):
+            stop = window.first + int(np.searchsorted(days[window.first : window.stop], day, side="right"))
+            digest.update(rows[position:stop].tobytes())
+            position = stop
+            inputs[(as_dates(np.array([day]))[0], window.symbol)] = digest.hexdigest()
+    return inputs
+
+
+def _row_bytes(bars: pd.DataFrame) -> np.ndarray:
+    """Each bar as six little-endian 8-byte words: start time and the five numbers."""
+    words = np.empty((len(bars), 6), "<f8")
+    words[:, 0] = bars["ts"].to_numpy(dtype="datetime64[ns]").astype("<i8").view("<f8")
+    words[:, 1:] = bars[["open", "high", "low", "close", "volume"]].to_numpy(dtype="<f8")
+    return words

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from quant_pipeline.core.values import BAR_COLUMNS
@@ -17,6 +18,8 @@ from quant_pipeline.core.values import BAR_COLUMNS
 _INTERVAL_SECONDS = {"1m": 60, "5m": 300, "15m": 900, "1h": 3600, "4h": 14400, "1d": 86400}
 _PRICES = ("open", "high", "low", "close")
 _TS_DTYPE = "datetime64[ns, UTC]"
+
+type BoolArray = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +108,14 @@ def _shape_violations(frame: pd.DataFrame) -> Iterator[Violation]:
             yield Violation("", None, "wrong_type", f"{name} is {frame[name].dtype}, expected float64")
 
 
-def _bar_rules(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
+def _bar_rules(frame: pd.DataFrame) -> Iterator[tuple[str, BoolArray, tuple[str, ...]]]:
     """(rule, rows that break it, columns to show). Comparisons with NaN are false, so `not_finite` stands alone."""
     o, h, l, c = (frame[name].to_numpy() for name in _PRICES)  # noqa: E741 - the usual names of a bar
     volume = frame["volume"].to_numpy()
     prices = np.column_stack((o, h, l, c))
-    yield "not_finite", ~(np.isfinite(prices).all(axis=1) & np.isfinite(volume)), (*_PRICES, "volume")
-    yield "price_not_positive", (prices <= 0).any(axis=1), _PRICES
+    finite: BoolArray = np.isfinite(prices).all(axis=1) & np.isfinite(volume)
+    yield "not_finite", ~finite, (*_PRICES, "volume")
+    yield "price_not_positive", np.asarray((prices <= 0).any(axis=1)), _PRICES
     yield "low_above_body", (l > o) | (l > c), _PRICES
     yield "high_below_body", (h < o) | (h < c), _PRICES
     yield "negative_volume", volume < 0, ("volume",)
@@ -123,7 +127,7 @@ def _bar_rules(frame: pd.DataFrame) -> Iterator[tuple[str, np.ndarray, tuple[str
     yield "unsorted", unsorted, ("ts",)
 
 
-def _violations(frame: pd.DataFrame, rule: str, mask: np.ndarray, columns: tuple[str, ...]) -> Iterator[Violation]:
+def _violations(frame: pd.DataFrame, rule: str, mask: BoolArray, columns: tuple[str, ...]) -> Iterator[Violation]:
     for position in np.flatnonzero(mask):
         row = frame.iloc[int(position)]
         value = " ".join(f"{name}={row[name]}" for name in columns)
@@ -167,7 +171,7 @@ def _aggregate(frame: pd.DataFrame, bucket: pd.Series) -> pd.DataFrame:
     any_traded = pd.Series(traded, index=keyed.index).groupby([keyed["symbol"], keyed["ts"]]).transform("any")
     counted = keyed[traded | ~any_traded.to_numpy()]
     grouped = counted.groupby(["symbol", "ts"], sort=True, observed=True)
-    bars = grouped.agg(
+    bars: pd.DataFrame = grouped.agg(
         open=("open", "first"), high=("high", "max"), low=("low", "min"), close=("close", "last"), volume=("volume", "sum")
     )
-    return bars.reset_index().loc[:, list(BAR_COLUMNS)]
+    return bars.reset_index()[list(BAR_COLUMNS)]

@@ -48,7 +48,8 @@ def bollinger(close: FloatArray, period: int, width: float) -> tuple[FloatArray,
 def true_range(high: FloatArray, low: FloatArray, close: FloatArray) -> FloatArray:
     """Largest of high-low and the distances of high and low from the previous close; NaN on the first bar."""
     previous = lag(close, 1)
-    return np.maximum(high - low, np.maximum(np.abs(high - previous), np.abs(low - previous)))
+    reach: FloatArray = np.maximum(high - low, np.maximum(np.abs(high - previous), np.abs(low - previous)))
+    return reach
 
 
 def atr(high: FloatArray, low: FloatArray, close: FloatArray, period: int) -> FloatArray:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from quant_pipeline.core.indicators import formulas, ta
 from quant_pipeline.core.indicators.ta import FloatArray
+from quant_pipeline.core.windowed import lag
 
 type Computed = Mapping[str, FloatArray]
 
@@ -77,7 +78,7 @@ def moving_average_convergence(fast: int, slow: int, signal: int) -> Indicator:
 
     def compute(bars: pd.DataFrame) -> Computed:
         line, smoothed, histogram = formulas.macd(_col(bars, "close"), fast, slow, signal)
-        return dict(zip(columns, (line, smoothed, histogram, formulas.lag(histogram, 1)), strict=True))
+        return dict(zip(columns, (line, smoothed, histogram, lag(histogram, 1)), strict=True))
 
     return Indicator("macd", columns, slow + signal, _EMA_FACTOR * (slow + signal), compute)
 

@@ -26,7 +26,7 @@ def _pandas_ta() -> Any:  # noqa: ANN401 - the library is not usable under stric
     return importlib.import_module("pandas_ta")
 
 
-def check_period(name: str, period: int) -> None:
+def check_period(name: str, period: object) -> None:
     """Refuse a period that is not a positive whole number, naming it.
 
     Raises:

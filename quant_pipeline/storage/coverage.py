@@ -1,0 +1,102 @@
+"""What was fetched of each session: how many bars were expected, are there, or had no trade; judging it belongs to checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
+from quant_pipeline.storage.staging import lock, run, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from quant_pipeline.storage.database import Database
+
+_STAGED = """
+market text, symbol text, interval text, session date, expected int, present int, no_trade int,
+first_ts timestamptz, last_ts timestamptz, source text, feed text, adjustment text, status text, checked_at timestamptz
+"""
+_KEY = ("market", "interval", "session", "symbol")
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """One symbol's session at one interval, as last checked. Times are aware; `expected` counts a full session."""
+
+    market: str
+    symbol: str
+    interval: str
+    session: date
+    expected: int
+    present: int
+    no_trade: int
+    first_ts: datetime | None
+    last_ts: datetime | None
+    source: str
+    feed: str
+    adjustment: str
+    status: str
+    checked_at: datetime
+
+
+def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
+    """Store the rows, each replacing what an earlier check found (a later check is never replaced); returns their number."""
+    given = {(row.market, row.interval, row.session, row.symbol): row for row in rows}
+    if not given:
+        return 0
+    names = columns_of(Coverage)
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in names if name not in _KEY)
+    with db.arrow() as connection, connection.cursor() as cursor:
+        for market in sorted({row.market for row in given.values()}):
+            lock(cursor, f"coverage/{market}")
+        stage(cursor, "staged", _STAGED, _arrow([given[key] for key in sorted(given)]))
+        run(
+            cursor,
+            f"INSERT INTO coverage ({', '.join(names)}) SELECT {', '.join(names)} FROM staged"
+            f" ON CONFLICT ({', '.join(_KEY)}) DO UPDATE SET {replaced}"
+            " WHERE coverage.checked_at <= excluded.checked_at",
+        )
+    return len(given)
+
+
+def read_coverage(
+    db: Database,
+    market: str,
+    symbols: Sequence[str] | None,
+    start: date,
+    end: date,
+    *,
+    interval: str | None = None,
+) -> tuple[Coverage, ...]:
+    """Rows of the sessions `start` to `end` (both included), by (session, symbol, interval); None means all."""
+    sql = f"SELECT {select_list(Coverage)} FROM coverage WHERE market = :market AND session BETWEEN :start AND :end"
+    if symbols is not None:
+        sql += " AND symbol = ANY(:symbols)"
+    if interval is not None:
+        sql += " AND interval = :interval"
+    parameters = {
+        "market": market,
+        "start": start,
+        "end": end,
+        "symbols": list(symbols) if symbols is not None else None,
+        "interval": interval,
+    }
+    with db.begin() as connection:
+        return records(connection, Coverage, f"{sql} ORDER BY session, symbol, interval", parameters)
+
+
+def _arrow(rows: list[Coverage]) -> object:
+    import pyarrow as pa
+
+    stamp = pa.timestamp("us", "UTC")
+    types = {"session": pa.date32(), "first_ts": stamp, "last_ts": stamp, "checked_at": stamp}
+    types |= dict.fromkeys(("expected", "present", "no_trade"), pa.int32())
+    columns = {}
+    for name in columns_of(Coverage):
+        values = [getattr(row, name) for row in rows]
+        if types.get(name) == stamp:
+            values = [as_utc(value, name) if value is not None else None for value in values]
+        columns[name] = pa.array(values, types.get(name, pa.string()))
+    return pa.table(columns)

@@ -1,0 +1,42 @@
+"""Bulk writes: Arrow rows into a temporary table by COPY, then set-based SQL; knows no domain table."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from quant_pipeline.storage.database import lock_key
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pyarrow as pa
+
+
+def stage(cursor: Any, name: str, columns: str, table: pa.Table) -> None:
+    """Create temporary table `name` (gone at the end of the transaction) and copy `table` into it.
+
+    Args:
+        cursor: of an ADBC connection.
+        columns: column definitions as SQL; names and order are those of `table`.
+    """
+    cursor.execute(f"CREATE TEMP TABLE {name} ({columns}) ON COMMIT DROP")
+    if table.num_rows > 0:
+        cursor.adbc_ingest(name, table, mode="append", temporary=True)
+    # Without statistics the planner guesses a size and may scan a whole partition for three rows.
+    cursor.execute(f"ANALYZE {name}")
+
+
+def query(cursor: Any, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+    """Run a query with `$1`, `$2`, ... and return all of its rows."""
+    cursor.execute(sql, parameters=tuple(parameters) or None)
+    return cursor.fetch_arrow_table()
+
+
+def run(cursor: Any, sql: str, parameters: Sequence[Any] = ()) -> None:
+    """Run a statement with `$1`, `$2`, ... that returns nothing."""
+    cursor.execute(sql, parameters=tuple(parameters) or None)
+
+
+def lock(cursor: Any, name: str) -> None:
+    """Wait for the lock `name` and keep it until the end of the transaction."""
+    query(cursor, "SELECT pg_advisory_xact_lock($1)::text", (lock_key(name),))

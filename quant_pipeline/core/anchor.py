@@ -7,6 +7,7 @@ everything then give the same bytes. What is computed from those bars belongs to
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -21,16 +22,40 @@ from quant_pipeline.core.bars import interval_seconds
 type DayArray = npt.NDArray[np.datetime64]
 type IntArray = npt.NDArray[np.intp]
 
+_SECONDS_OPEN = {True: 86400.0, False: 23400.0}
+"""Seconds of trading in a session, by whether the market never closes (else the 6.5 hours of US stocks)."""
 _HISTORY_MARGIN = 1.1
 _HISTORY_SLACK = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """The input of one symbol for one month: positions into the frame it was made from.
+class History:
+    """How far back bars are read: what a reader without a calendar asks for, and the limit of every window.
 
-    `start:stop` are the bars to compute on, `first` is the first bar of the month (so `first - start` bars of
-    warm-up, fewer where history begins later), `keep` are the positions of the requested sessions' bars.
+    Bars older than that never take part, so a thin symbol, whose warm-up bars lie further back than was read, gives
+    the same bytes whichever range was asked for. 365 sessions a year mean a market that never closes.
+    """
+
+    interval: str
+    sessions_per_year: int = 365
+
+    def since(self, month: date, warmup: int) -> date:
+        """The day from which on `warmup` bars before `month` (its first day) are looked for, estimated generously."""
+        never_closes = self.sessions_per_year >= 365
+        if self.interval == "1d":
+            bars_per_session = 1.0
+        else:
+            bars_per_session = _SECONDS_OPEN[never_closes] / interval_seconds(self.interval)
+        days = warmup / max(bars_per_session, 1.0) * 365 / self.sessions_per_year * _HISTORY_MARGIN
+        return month - timedelta(days=math.ceil(days)) - _HISTORY_SLACK
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The input of one symbol for one month, as positions into the frame it was made from.
+
+    `start` is the anchor for the warm-up that was asked for, `first` the first bar of the month, `stop` the end of the
+    last requested session, `keep` the positions of the requested sessions' bars.
     """
 
     symbol: str
@@ -42,7 +67,7 @@ class Window:
 
 
 def utc_sessions(ts: pd.Series) -> DayArray:
-    """The UTC date of each bar start, as `datetime64[D]`: the session key wherever sessions do not cross midnight UTC."""
+    """The UTC date of each bar start, as `datetime64[D]`: the session key unless sessions cross midnight UTC."""
     return ts.to_numpy(dtype="datetime64[ns]").astype("datetime64[D]")
 
 
@@ -69,17 +94,21 @@ def months_of(sessions: Sequence[date]) -> dict[date, tuple[date, ...]]:
     return {month: tuple(days) for month, days in grouped.items()}
 
 
-def month_windows(frame: pd.DataFrame, days: DayArray, sessions: Sequence[date], warmup: int) -> Iterator[Window]:
+def month_windows(
+    frame: pd.DataFrame, days: DayArray, sessions: Sequence[date], warmup: int, history: History | None = None
+) -> Iterator[Window]:
     """The windows to compute on for `sessions`, symbol by symbol and month by month.
 
-    The frame must reach back `warmup` bars before the first month for every symbol that has them
-    (`required_history` estimates how far that is); a symbol whose history begins later starts at its first bar.
+    A window starts `warmup` bars before its month, at the symbol's first bar where history is shorter, and never
+    before `history.since(month, warmup)`. The frame must hold every bar from that day on; without `history` it must
+    hold the symbol's last `warmup` bars before the month.
 
     Args:
         frame: bars sorted by (symbol, ts).
         days: the session of each row, ascending within a symbol.
         sessions: the requested sessions, in any order.
-        warmup: bars before the month that the computation needs.
+        warmup: bars before the month that take part.
+        history: how far back the bars were read.
 
     Raises:
         ValueError: the warm-up is negative or the frame is not sorted.
@@ -87,21 +116,34 @@ def month_windows(frame: pd.DataFrame, days: DayArray, sessions: Sequence[date],
     if warmup < 0:
         msg = f"warm-up of {warmup} bars is negative"
         raise ValueError(msg)
-    months = [
-        (month, np.datetime64(month), np.array(wanted, dtype="datetime64[D]"))
-        for month, wanted in months_of(sessions).items()
-    ]
+    months = [_Month.of(month, wanted, warmup, history) for month, wanted in months_of(sessions).items()]
     for symbol, begin, end in symbol_blocks(frame):
         block = days[begin:end]
         if (block[1:] < block[:-1]).any():
             msg = f"bars of {symbol} are not sorted by time: sort the frame by (symbol, ts)"
             raise ValueError(msg)
-        for month, month_start, wanted in months:
-            first = begin + int(np.searchsorted(block, month_start, side="left"))
-            stop = begin + int(np.searchsorted(block, wanted[-1], side="right"))
-            keep = first + np.flatnonzero(np.isin(days[first:stop], wanted))
+        for month in months:
+            edges = np.searchsorted(block, month.edges, side="left")
+            oldest, first, stop = (begin + int(edge) for edge in edges)
+            keep = first + np.flatnonzero(np.isin(days[first:stop], month.wanted))
             if keep.size:
-                yield Window(symbol, month, max(begin, first - warmup), first, stop, keep)
+                yield Window(symbol, month.first_day, max(oldest, first - warmup), first, stop, keep)
+
+
+@dataclass(frozen=True, slots=True)
+class _Month:
+    """A requested month: its first day, its requested sessions, and (oldest day, first day, day after the last)."""
+
+    first_day: date
+    wanted: DayArray
+    edges: DayArray
+
+    @classmethod
+    def of(cls, month: date, sessions: tuple[date, ...], warmup: int, history: History | None) -> _Month:
+        oldest = date.min if history is None else history.since(month, warmup)
+        wanted = np.array(sessions, dtype="datetime64[D]")
+        edges = np.array([oldest, month, sessions[-1] + timedelta(days=1)], dtype="datetime64[D]")
+        return cls(month, wanted, edges)
 
 
 def symbol_blocks(frame: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
@@ -125,18 +167,8 @@ def symbol_blocks(frame: pd.DataFrame) -> Iterator[tuple[str, int, int]]:
 
 
 def required_history(first_session: date, warmup: int, interval: str, *, sessions_per_year: int = 365) -> date:
-    """A day from which on the bars must be read so that `warmup` bars stand before the month of `first_session`.
-
-    An estimate on the safe side without a calendar: 365 sessions a year for a market that never closes, 252 for
-    stocks, where a day has fewer bars too. Thin symbols with absent bars reach back less than the count asked for;
-    where that matters, read by count instead.
-    """
-    open_share = 1.0 if sessions_per_year >= 365 else 6.5 / 24
-    bars_per_session = max(1.0, 86400 / interval_seconds(interval) * open_share)
-    if interval == "1d":
-        bars_per_session = 1.0
-    days = warmup / bars_per_session * 365 / sessions_per_year * _HISTORY_MARGIN
-    return first_session.replace(day=1) - timedelta(days=int(np.ceil(days))) - _HISTORY_SLACK
+    """The day from which on bars must be read to compute `first_session` and what follows; see `History`."""
+    return History(interval, sessions_per_year).since(first_session.replace(day=1), warmup)
 
 
 def last_affected_session(days: DayArray, changed: date, warmup: int) -> date | None:

@@ -172,6 +172,10 @@ def _aggregate(frame: pd.DataFrame, bucket: pd.Series) -> pd.DataFrame:
     counted = keyed[traded | ~any_traded.to_numpy()]
     grouped = counted.groupby(["symbol", "ts"], sort=True, observed=True)
     bars: pd.DataFrame = grouped.agg(
-        open=("open", "first"), high=("high", "max"), low=("low", "min"), close=("close", "last"), volume=("volume", "sum")
+        open=("open", "first"),
+        high=("high", "max"),
+        low=("low", "min"),
+        close=("close", "last"),
+        volume=("volume", "sum"),
     )
     return bars.reset_index()[list(BAR_COLUMNS)]

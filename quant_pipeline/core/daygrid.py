@@ -50,9 +50,7 @@ def day_grid(bars: pd.DataFrame, bars_per_day: int) -> DayGrid:
     return _round_the_clock(ts, close, volume, _DAY_NS // bars_per_day)
 
 
-def _round_the_clock(
-    ts: npt.NDArray[np.datetime64], close: FloatArray, volume: FloatArray, step_ns: int
-) -> DayGrid:
+def _round_the_clock(ts: npt.NDArray[np.datetime64], close: FloatArray, volume: FloatArray, step_ns: int) -> DayGrid:
     stamps = ts.astype(np.int64)
     bar_at, off = np.divmod(stamps - stamps[0], step_ns)
     if off.any() or (np.diff(bar_at) <= 0).any():

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quant_pipeline.core.anchor import month_windows, session_days, symbol_blocks
+from quant_pipeline.core.anchor import History, month_windows, session_days, symbol_blocks
 from quant_pipeline.core.daygrid import DayGrid, day_grid
 from quant_pipeline.core.indicators.compute import keyed_frame
 from quant_pipeline.core.windowed import FloatArray, divide, lag, window_mean, window_std, window_sum
@@ -119,11 +119,12 @@ def compute_features(
     *,
     bars_per_day: int = 1,
     feature_set: FeatureSet = FEATURE_SET,
+    history: History | None = None,
 ) -> pd.DataFrame:
     """Feature values of every bar of the requested sessions.
 
-    `bars` must reach back `feature_set.warmup_bars(bars_per_day)` bars before the month of the first session; the
-    month anchor of `anchor` applies, so the bytes do not depend on the range asked for. With `bars_per_day` above 1
+    The month anchor of `anchor` applies, so the bytes do not depend on the range asked for: `bars` must reach back to
+    `history.since` for `feature_set.warmup_bars(bars_per_day)`, or hold so many bars before the month. With `bars_per_day` above 1
     absent bars count as bars without trade (close carried forward, volume 0) on a grid round the clock.
 
     Returns:
@@ -136,7 +137,7 @@ def compute_features(
     days = session_days(bars, session_of)
     values = {column: np.full(len(bars), np.nan) for column in feature_set.columns}
     wanted = np.zeros(len(bars), dtype=bool)
-    for window in month_windows(bars, days, sessions, feature_set.warmup_bars(bars_per_day)):
+    for window in month_windows(bars, days, sessions, feature_set.warmup_bars(bars_per_day), history):
         grid = day_grid(bars.iloc[window.start : window.stop], bars_per_day)
         computed = feature_set.compute(grid.close, grid.volume, bars_per_day)
         for column in feature_set.columns:

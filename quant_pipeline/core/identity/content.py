@@ -145,7 +145,7 @@ def _canonical_floats(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64
     return np.where(np.isnan(values), np.nan, values + 0.0).astype("<f8")
 
 
-def _tagged(name: str, value: object) -> bytes:  # noqa: PLR0911 - one return per type reads best
+def _tagged(name: str, value: object) -> bytes:
     if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
         return b"0"
     if isinstance(value, str):
@@ -172,10 +172,10 @@ def _tagged(name: str, value: object) -> bytes:  # noqa: PLR0911 - one return pe
 
 def _plain(value: Decimal) -> str:
     """The shortest plain notation: 1.50 and 1.5 are the same number."""
+    if value == 0:
+        return "0"
     text = format(value, "f")
-    return (text.rstrip("0").rstrip(".") if "." in text else text).replace("-0", "0") if value == 0 else (
-        text.rstrip("0").rstrip(".") if "." in text else text
-    )
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def _text(value: str) -> bytes:

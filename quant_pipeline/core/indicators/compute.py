@@ -13,8 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from quant_pipeline.core.anchor import month_windows, session_days
+from quant_pipeline.core.anchor import History, month_windows, session_days
 from quant_pipeline.core.indicators.registry import INDICATORS, Indicator
+from quant_pipeline.core.values import BAR_COLUMNS
 
 
 def max_warmup(indicators: Sequence[Indicator] = INDICATORS) -> int:
@@ -42,18 +43,20 @@ def compute_indicators(
     session_of: Sequence[date] | npt.NDArray[Any] | pd.Series | None = None,
     *,
     indicators: Sequence[Indicator] = INDICATORS,
+    history: History | None = None,
 ) -> pd.DataFrame:
     """Indicator values of every bar of the requested sessions.
 
     Each value is computed from the first bar of its month minus the indicator's own warm-up, so the bytes do not
-    depend on which sessions are asked for together. `bars` must reach back `max_warmup()` bars before the month of
-    the first session (for symbols that have so many); earlier bars are ignored.
+    depend on which sessions are asked for together. `bars` must reach back to `history.since` for `max_warmup()`, or
+    `max_warmup()` bars before the month of the first session where no history is given; earlier bars are ignored.
 
     Args:
         bars: bar frame of one interval.
         sessions: the sessions to give rows for.
         session_of: the session of each row of `bars`; None means the UTC date of its `ts`.
         indicators: which indicators; the whole registry by default.
+        history: how far back the bars were read; give it wherever bars come from a read by date.
 
     Returns:
         Frame (symbol, ts, session, <columns>), sorted by (symbol, ts); `session` holds `datetime.date`, values are
@@ -63,9 +66,10 @@ def compute_indicators(
     columns = indicator_columns(indicators)
     values = {column: np.full(len(bars), np.nan) for column in columns}
     wanted = np.zeros(len(bars), dtype=bool)
+    inputs = {name: bars[name].to_numpy(dtype=np.float64) for name in BAR_COLUMNS[2:]}
     for indicator in indicators:
-        for window in month_windows(bars, days, sessions, indicator.warmup):
-            computed = indicator.compute(bars.iloc[window.start : window.stop])
+        for window in month_windows(bars, days, sessions, indicator.warmup, history):
+            computed = indicator.compute({name: array[window.start : window.stop] for name, array in inputs.items()})
             for column in indicator.columns:
                 values[column][window.keep] = computed[column][window.keep - window.start]
             wanted[window.keep] = True

@@ -65,9 +65,7 @@ def vwap(high: FloatArray, low: FloatArray, close: FloatArray, volume: FloatArra
     return divide(window_sum(typical * volume, period), window_sum(volume, period))
 
 
-def stochastic(
-    high: FloatArray, low: FloatArray, close: FloatArray, k: int, d: int
-) -> tuple[FloatArray, FloatArray]:
+def stochastic(high: FloatArray, low: FloatArray, close: FloatArray, k: int, d: int) -> tuple[FloatArray, FloatArray]:
     """Slow stochastic 0..100: %K (raw %K over `k` bars, smoothed over `d`) and %D (%K smoothed over `d`).
 
     NaN where the range of the window is zero.

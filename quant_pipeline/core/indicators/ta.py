@@ -1,8 +1,8 @@
 """The typed door to pandas-ta, with its traps closed; nothing else in the package imports it.
 
-- It is imported on first use (0.3 s beside pandas, and its SMA compiles once per numba cache).
+- It is imported on first use (0.3 s beside pandas, and its SMA is compiled for 4 s once per numba cache).
 - `talib=False` always: otherwise results would depend on whether TA-Lib happens to be installed.
-- It returns None for a series that is too short and replaces a bad period by its default; here that is NaN and an error.
+- It returns None for a series that is too short and puts a default for a bad period; here that is NaN and an error.
 - Its Wilder average starts with the first value; TA-Lib and Wilder start with the mean of the first n (`wilder`).
 - Its `macd`, `bbands`, `stoch` and `kc` are not used whole: `non_zero_range` adds an epsilon to the *whole* series
   when any bar has a range of zero, so a value would change with bars that come later.
@@ -53,13 +53,17 @@ def ema(values: FloatArray, period: int) -> FloatArray:
     Leading NaN are skipped, so the EMA of another indicator starts where that one does.
     """
     check_period("EMA", period)
-    return _from_first_defined(values, period, _ema)
+    seeded = _seeded(values, period)
+    if seeded is None:
+        return undefined(values.size)
+    return _array(_pandas_ta().ema(_series(seeded), length=period, talib=False, presma=False))
 
 
 def wilder(values: FloatArray, period: int) -> FloatArray:
     """Wilder's mean with alpha = 1 / period, started with the mean of the first `period` defined values."""
     check_period("Wilder", period)
-    return _from_first_defined(values, period, _wilder)
+    seeded = _seeded(values, period)
+    return undefined(values.size) if seeded is None else _array(_pandas_ta().rma(_series(seeded), length=period))
 
 
 def stdev(values: FloatArray, period: int) -> FloatArray:
@@ -75,23 +79,16 @@ def undefined(size: int) -> FloatArray:
     return np.full(size, np.nan)
 
 
-def _ema(values: FloatArray, period: int) -> FloatArray:
-    return _array(_pandas_ta().ema(_series(values), length=period, talib=False, presma=True))
-
-
-def _wilder(values: FloatArray, period: int) -> FloatArray:
-    seeded = values.copy()
-    seeded[: period - 1] = np.nan
-    seeded[period - 1] = values[:period].mean()
-    return _array(_pandas_ta().rma(_series(seeded), length=period))
-
-
-def _from_first_defined(values: FloatArray, period: int, smooth: Any) -> FloatArray:  # noqa: ANN401
+def _seeded(values: FloatArray, period: int) -> FloatArray | None:
+    """`values` with the mean of the first `period` defined ones as their start; None when there are too few."""
     defined = np.flatnonzero(~np.isnan(values))
-    out = undefined(values.size)
-    if defined.size and values.size - defined[0] >= period:
-        out[defined[0] :] = smooth(values[defined[0] :], period)
-    return out
+    if defined.size == 0 or values.size - defined[0] < period:
+        return None
+    start = int(defined[0])
+    seeded = values.copy()
+    seeded[: start + period - 1] = np.nan
+    seeded[start + period - 1] = values[start : start + period].mean()
+    return seeded
 
 
 def _series(values: FloatArray) -> pd.Series:

@@ -13,7 +13,7 @@ HALF_VOTE_AT = 0.25
 
 
 def _vote(frame: pd.DataFrame) -> FloatArray:
-    """+-1 on the bar where the histogram changes sign, else up to +-0.5 by its size while it grows, 0 while it fades."""
+    """+-1 where the histogram changes sign, else up to +-0.5 by its size while it grows, 0 while it fades."""
     now, before = column(frame, "macd_hist"), column(frame, "macd_hist_prev")
     size = np.clip(divide(now, column(frame, "atr_14")) / HALF_VOTE_AT, -1.0, 1.0) / 2.0
     grows = np.abs(now) > np.abs(before)

@@ -33,7 +33,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType(
         "external_signal": 0.0,
     }
 )
-"""Trend and momentum carry most; the two reversion rules speak seldom, at extremes. Weight 0 switches a strategy off."""
+"""Trend and momentum carry most; the two reversion rules speak seldom, at extremes. Weight 0 is off."""
 
 
 def get_strategy(name: str) -> Strategy:

@@ -119,7 +119,9 @@ def test_clip_bounds_come_from_the_train_part_alone() -> None:
 def test_an_outlier_in_training_is_clipped_before_fitting() -> None:
     samples = make_samples()
     tame, wild = samples.y.copy(), samples.y.copy()
-    top = int(split_samples(samples, SplitSpec()).train[np.argmax(samples.y[split_samples(samples, SplitSpec()).train])])
+    top = int(
+        split_samples(samples, SplitSpec()).train[np.argmax(samples.y[split_samples(samples, SplitSpec()).train])]
+    )
     tame[top], wild[top] = 1.0, 1000.0
 
     first = train_ensemble(with_targets(samples, tame), FEATURES, DAILY)

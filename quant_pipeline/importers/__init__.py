@@ -1,0 +1,1 @@
+"""Files into bars: reading, judging and storing price files of known families. No venue, no clock."""

@@ -1,0 +1,1 @@
+"""One module per family of files: how it is recognised and laid out. Reading and checking are the same for all."""

@@ -1,0 +1,1 @@
+"""Upbit: public prices through pyupbit, orders and account through upbit-sdk; both are imported only when used."""

@@ -7,6 +7,7 @@ Environment names: `QUANT__SECTION__NAME` for anything, and the names of the ori
 from __future__ import annotations
 
 import difflib
+import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -122,7 +123,20 @@ def _prefixed_names(environ: Mapping[str, str]) -> dict[str, Any]:
     if unknown:
         msg = f"{unknown[0]} in the environment is not a setting; names start with one of {', '.join(sorted(known))}"
         raise SettingsError(msg)
-    return dict(source())
+    return {name: _lists_parsed(value) for name, value in source().items()}
+
+
+def _lists_parsed(value: Any) -> Any:
+    """Lists are written as JSON in the environment; everything else is left to validation."""
+    if isinstance(value, Mapping):
+        return {name: _lists_parsed(inner) for name, inner in value.items()}
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            msg = f"{value!r} in the environment is not a JSON list: {error}"
+            raise SettingsError(msg) from error
+    return value
 
 
 def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

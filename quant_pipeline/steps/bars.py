@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from quant_pipeline.core.bars import Violation, validate_bars
+from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.collect import Collected, collect_recent, collect_sessions
@@ -19,7 +20,6 @@ from quant_pipeline.steps.tables import (
     RunContext,
     SessionOutcome,
     StepResult,
-    combined,
     group_hashes,
     record_versions,
     session_hash,
@@ -52,7 +52,7 @@ def run(
     violations = tuple(validate_bars(frame))
     symbols = market.symbols if context.symbols is None else context.symbols
     hashes = group_hashes(frame)
-    inputs = {(session, symbol): hashes.get((session, symbol), combined()) for session in sessions for symbol in symbols}
+    inputs = {(session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols}
     record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
     outcomes = tuple(_outcome(frame, session, hashes) for session in sessions)
     numbers = {"bars_inserted": collected.inserted, "bars_changed": collected.changed, "violations": len(violations)}

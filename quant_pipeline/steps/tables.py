@@ -6,7 +6,6 @@ object for each session whose bytes changed, and records versions. What is in th
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from quant_pipeline.core.identity import combine_hashes, content_hashes
 from quant_pipeline.core.values import Origin
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.timing import as_dates, session_column
@@ -22,7 +22,6 @@ from quant_pipeline.storage.versions import Version, current_versions, put_versi
 
 Key = tuple[date, str]
 Number = float | int | str
-_CANONICAL_NAN = np.float64(np.nan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,58 +54,19 @@ class StepResult:
     numbers: Mapping[str, Number] = field(default_factory=dict)
 
 
-def combined(*parts: str) -> str:
-    """SHA-256 over the parts, each with its length, so that no two lists of parts collide."""
-    digest = hashlib.sha256()
-    for part in parts:
-        raw = part.encode()
-        digest.update(len(raw).to_bytes(8, "little") + raw)
-    return digest.hexdigest()
-
-
 def group_hashes(frame: pd.DataFrame) -> dict[Key, str]:
-    """SHA-256 of the rows of each (session, symbol) of a frame with `symbol` and `ts`, over all its columns.
-
-    Independent of row order within the frame, of index and of chunking; NaN is one value.
-    """
+    """SHA-256 of the rows of each (session, symbol) of a frame with `symbol` and `ts`, over all its other columns."""
     if frame.empty:
         return {}
-    ordered = frame.sort_values(["symbol", "ts"], kind="stable")
-    symbols = ordered["symbol"].to_numpy(dtype=object)
-    days = session_column(ordered["ts"])
-    columns = [_canonical(ordered[name]) for name in ordered.columns]
-    header = "|".join(f"{name}:{kind}" for name, (kind, _) in zip(ordered.columns, columns, strict=True)).encode()
-    changes = np.flatnonzero((symbols[1:] != symbols[:-1]) | (days[1:] != days[:-1])) + 1
-    edges = [0, *changes.tolist(), len(ordered)]
-    result: dict[Key, str] = {}
-    for start, stop, day in zip(edges[:-1], edges[1:], as_dates(days[edges[:-1]]), strict=True):
-        digest = hashlib.sha256(header)
-        for _, values in columns:
-            part = values[start:stop]
-            raw = part.tobytes() if isinstance(part, np.ndarray) else b"".join(part)
-            digest.update(len(raw).to_bytes(8, "little") + raw)
-        result[(day, str(symbols[start]))] = digest.hexdigest()
-    return result
-
-
-def _canonical(column: pd.Series) -> tuple[str, np.ndarray | list[bytes]]:
-    """A column as (kind, little-endian values), or length-prefixed UTF-8 for text (None stays apart from '')."""
-    if isinstance(column.dtype, pd.DatetimeTZDtype):
-        return "ts", column.to_numpy(dtype="datetime64[ns]").astype("<i8")
-    if column.dtype.kind == "f":
-        values = column.to_numpy(dtype="<f8", copy=True)
-        values[np.isnan(values)] = _CANONICAL_NAN
-        return "f8", values
-    if column.dtype.kind in "iub":
-        return "i8", column.to_numpy(dtype="<i8")
-    texts = column.to_numpy(dtype=object)
-    return "text", [b"\xff" * 8 if t is None else len(str(t).encode()).to_bytes(8, "little") + str(t).encode() for t in texts]
+    keyed = frame.sort_values(["symbol", "ts"], kind="stable").assign(session=lambda f: as_dates(session_column(f["ts"])))
+    hashes = content_hashes(keyed, by=("session", "symbol"))
+    return {(date.fromisoformat(str(session)), str(symbol)): value for (session, symbol), value in hashes.items()}
 
 
 def session_hash(hashes: Mapping[Key, str], session: date) -> str:
     """One hash for all symbols of a session."""
     parts = [f"{symbol}={value}" for (day, symbol), value in sorted(hashes.items()) if day == session]
-    return combined(*parts)
+    return combine_hashes(*parts)
 
 
 def write_step(
@@ -150,7 +110,7 @@ def record_versions(
     context: RunContext,
 ) -> None:
     """Record one data version for each key of `inputs`; a key without rows has the hash of nothing."""
-    empty = combined()
+    empty = combine_hashes()
     rows = [
         Version(
             market=market,
@@ -189,7 +149,7 @@ def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]
     if not wanted:
         return ()
     versions = current_versions(desk.db, market, step, wanted)
-    hashes = {key: version.content_hash for key, version in versions.items() if version.content_hash != combined()}
+    hashes = {key: version.content_hash for key, version in versions.items() if version.content_hash != combine_hashes()}
     counts = desk.lake.row_counts(market, step, wanted)
     return tuple(SessionOutcome(s, counts.get(s, 0), session_hash(hashes, s), {"reused": 1}) for s in wanted)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from quant_pipeline.core.anchor import month_windows, required_history, session_days
+from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
@@ -20,7 +21,6 @@ from quant_pipeline.steps.tables import (
     Key,
     RunContext,
     StepResult,
-    combined,
     merge_results,
     stale_sessions,
     stored_outcomes,
@@ -78,7 +78,7 @@ def window_inputs(
     bars: pd.DataFrame, sessions: Sequence[date], symbols: Sequence[str], warmup: int, code: str
 ) -> dict[Key, str]:
     """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end."""
-    inputs = {(session, symbol): combined(code) for session in sessions for symbol in symbols}
+    inputs = {(session, symbol): combine_hashes(code) for session in sessions for symbol in symbols}
     days = session_days(bars, None)
     rows = _row_bytes(bars)
     for window in month_windows(bars, days, sessions, warmup):

@@ -1,0 +1,79 @@
+"""Training rows from stored features and bars: which sessions, which targets, known when. Nothing is fitted here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, timedelta
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.features import FEATURE_SET, target, target_known_at
+from quant_pipeline.core.models.samples import Samples
+from quant_pipeline.markets import calendar
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps import features
+from quant_pipeline.steps.decision_bars import decision_bars
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import RunContext, read_step
+from quant_pipeline.steps.timing import bar_closes, session_column
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Rows of one symbol, or why there are none; `first` and `last` are the sessions they come from."""
+
+    symbol: str
+    samples: Samples | None
+    sessions: int
+    first: date | None = None
+    last: date | None = None
+
+
+def training_sessions(market: MarketSettings, month: date) -> tuple[date, ...]:
+    """The sessions a model that serves `month` may learn from: the last ones before it, since the first partition."""
+    before = month - timedelta(days=1)
+    if before < market.history_start:
+        return ()
+    listed = calendar.sessions(market.market.calendar, market.history_start, before)
+    return listed[-market.ai.training_sessions :]
+
+
+def training_data(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], symbols: Sequence[str], context: RunContext
+) -> list[TrainingData]:
+    """The rows of each symbol with all features and a target that was known by the close of the last of `sessions`."""
+    if not sessions:
+        return [TrainingData(symbol, None, 0) for symbol in symbols]
+    stored = read_step(desk, market.name, features.STEP, sessions)
+    bars = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now)
+    if stored.empty or bars.empty:
+        return [TrainingData(symbol, None, 0) for symbol in symbols]
+    labelled = bars[["symbol", "ts"]].assign(
+        y=target(bars, market.horizon_bars, market.bars_per_day).to_numpy(),
+        target_bar=target_known_at(bars, market.horizon_bars, market.bars_per_day).to_numpy(),
+    )
+    rows = stored.merge(labelled, on=["symbol", "ts"], how="inner")
+    columns = list(FEATURE_SET.columns)
+    sound = np.isfinite(rows[columns].to_numpy()).all(axis=1) & np.isfinite(rows["y"].to_numpy())
+    rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
+    groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
+    return [_of_symbol(market, symbol, groups.get(symbol), columns) for symbol in symbols]
+
+
+def _of_symbol(market: MarketSettings, symbol: str, rows: pd.DataFrame | None, columns: list[str]) -> TrainingData:
+    if rows is None:
+        return TrainingData(symbol, None, 0)
+    days = np.unique(session_column(rows["ts"]))
+    first, last = (date.fromisoformat(str(day)) for day in (days[0], days[-1]))
+    if len(days) < market.ai.min_training_sessions:
+        return TrainingData(symbol, None, len(days), first, last)
+    samples = Samples(
+        x=rows[columns].to_numpy(dtype=np.float64),
+        y=rows["y"].to_numpy(dtype=np.float64),
+        known_at=bar_closes(market, rows["ts"], market.decision_interval),
+        target_at=bar_closes(market, rows["target_bar"], market.decision_interval),
+        columns=tuple(columns),
+    )
+    return TrainingData(symbol, samples, len(days), first, last)

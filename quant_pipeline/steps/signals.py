@@ -1,0 +1,120 @@
+"""The signals step: each strategy's vote, the weighted score and the outcome, for every decision bar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.identity import code_hash, combine_hashes
+from quant_pipeline.core.strategies.registry import DEFAULT_WEIGHTS
+from quant_pipeline.core.strategies.signals import compute_signals, signal_columns
+from quant_pipeline.core.values import Reason
+from quant_pipeline.markets import calendar
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.settings.model import content_hash
+from quant_pipeline.steps import indicators
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import Key, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.timing import as_dates, session_column
+from quant_pipeline.storage.bars import bar_span
+from quant_pipeline.storage.versions import current_versions
+
+STEP = "signals"
+COLUMNS = signal_columns()
+
+
+def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
+    """Vote on every stored indicator row of `sessions`; symbols with too little history are marked, not voted on."""
+    symbols = context.symbols or market.symbols
+    rows = read_step(desk, market.name, indicators.STEP, sessions)
+    weights = {**DEFAULT_WEIGHTS, **market.vote.weights}
+    first_usable = _first_usable_sessions(desk, market)
+    settings = content_hash({**market.vote.model_dump(mode="json"), "weights": weights, "min": market.min_history_sessions})
+    inputs = _inputs(desk, market, sessions, symbols, first_usable, settings)
+    if rows.empty:
+        frame = pd.DataFrame({"symbol": [], "ts": pd.to_datetime([], utc=True)})
+    else:
+        rows = rows[rows["symbol"].isin(symbols)].reset_index(drop=True)
+        rows["session"] = as_dates(session_column(rows["ts"]))
+        voted = compute_signals(rows, weights, buy_at=market.vote.buy_at, sell_at=market.vote.sell_at)
+        frame = _without_short_histories(voted, first_usable).drop(columns="session")
+    return write_step(
+        desk,
+        market.name,
+        STEP,
+        frame,
+        sessions=sessions,
+        inputs=inputs,
+        code_hash=_code(),
+        settings_hash=settings,
+        context=context,
+        numbers=_numbers(frame, sessions),
+    )
+
+
+def _code() -> str:
+    return code_hash("strategies")
+
+
+def _first_usable_sessions(desk: Desk, market: MarketSettings) -> dict[str, date]:
+    """For each symbol the first session with `min_history_sessions` sessions of bars before it."""
+    usable: dict[str, date] = {}
+    for interval in {market.decision_interval, market.base_interval}:
+        for row in bar_span(desk.db, market.name, interval).itertuples():
+            first: date = row.first.date()
+            listed = calendar.sessions(market.market.calendar, first, _later(first, market))
+            found = listed[min(market.min_history_sessions, len(listed) - 1)]
+            usable[str(row.symbol)] = min(found, usable.get(str(row.symbol), found))
+    return usable
+
+
+def _later(first: date, market: MarketSettings) -> date:
+    """A day after more than `min_history_sessions` sessions: two calendar days for each session are always enough."""
+    return date.fromordinal(first.toordinal() + 2 * market.min_history_sessions + 30)
+
+
+def _without_short_histories(signals: pd.DataFrame, first_usable: dict[str, date]) -> pd.DataFrame:
+    starts = signals["symbol"].map(lambda symbol: first_usable.get(symbol, date.max))
+    short = (signals["session"] < starts).to_numpy()
+    return signals.assign(
+        vote=np.where(short, np.int8(0), signals["vote"].to_numpy()).astype(np.int8),
+        status=np.where(short, Reason.NO_HISTORY.code, signals["status"].to_numpy(dtype=object)),
+    )
+
+
+def _inputs(
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    first_usable: dict[str, date],
+    settings: str,
+) -> dict[Key, str]:
+    versions = current_versions(desk.db, market.name, indicators.STEP, sessions)
+    result: dict[Key, str] = {}
+    for session in sessions:
+        for symbol in symbols:
+            version = versions.get((session, symbol))
+            content = "" if version is None else version.content_hash
+            enough = str(session >= first_usable.get(symbol, date.max))
+            result[(session, symbol)] = combine_hashes(content, enough, settings, _code())
+    return result
+
+
+def _numbers(frame: pd.DataFrame, sessions: Sequence[date]) -> dict[date, dict[str, int | float | str]]:
+    if frame.empty:
+        return {session: {"buys": 0, "sells": 0, "holds": 0} for session in sessions}
+    days = session_column(frame["ts"])
+    votes = frame["vote"].to_numpy()
+    numbers: dict[date, dict[str, int | float | str]] = {}
+    for session in sessions:
+        chosen = votes[days == np.datetime64(session)]
+        numbers[session] = {
+            "buys": int((chosen == 1).sum()),
+            "sells": int((chosen == -1).sum()),
+            "holds": int((chosen == 0).sum()),
+        }
+    return numbers

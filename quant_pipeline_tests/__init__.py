@@ -1,0 +1,1 @@
+"""Tests mirror the package; `e2e`, `faults` and `benchmarks` cut across it."""

@@ -1,0 +1,31 @@
+"""Fixtures that every test may use. Those of PostgreSQL are in `postgres.py`, those of one area in its own conftest."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+pytest_plugins = ["quant_pipeline_tests.postgres"]
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real market data; skips when none is named, fails when the named one is not there."""
+    named = os.environ.get("QUANT_TEST_DATA")
+    if not named:
+        pytest.skip("QUANT_TEST_DATA does not name a folder of real market data")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.fail(f"QUANT_TEST_DATA names {folder}, which is not a folder")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees settings or keys of the person who runs it."""
+    for name in list(os.environ):
+        if name.startswith(("QUANT__", "RISK_", "AI_", "ALPACA_", "UPBIT_", "POSTGRES_", "DAGSTER_", "MLFLOW_")):
+            monkeypatch.delenv(name)
+    monkeypatch.delenv("QUANT_CONFIG", raising=False)

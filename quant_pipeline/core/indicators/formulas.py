@@ -8,8 +8,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_pipeline.core.indicators.ta import FloatArray, check_period, ema, sma, stdev, undefined, wilder
-from quant_pipeline.core.windowed import divide, lag, window_max, window_min, window_sum
+from quant_pipeline.core.indicators.ta import FloatArray, check_period, ema, stdev, undefined, wilder
+from quant_pipeline.core.windowed import divide, lag, window_max, window_mean, window_min, window_sum
+
+
+def sma(close: FloatArray, period: int) -> FloatArray:
+    """Simple mean of the last `period` values."""
+    check_period("SMA", period)
+    return window_mean(close, period)
 
 
 def rsi(close: FloatArray, period: int) -> FloatArray:
@@ -74,8 +80,8 @@ def stochastic(high: FloatArray, low: FloatArray, close: FloatArray, k: int, d: 
     check_period("stochastic %D", d)
     lowest, highest = window_min(low, k), window_max(high, k)
     raw = 100.0 * divide(close - lowest, highest - lowest)
-    slow_k = window_sum(raw, d) / d
-    return slow_k, window_sum(slow_k, d) / d
+    slow_k = window_mean(raw, d)
+    return slow_k, window_mean(slow_k, d)
 
 
 def keltner(

@@ -43,7 +43,7 @@ def simple_average(period: int) -> Indicator:
     """SMA of the close."""
     name = f"sma_{period}"
     ta.check_period("SMA", period)
-    return Indicator(name, (name,), period, period - 1, lambda bars: {name: ta.sma(bars["close"], period)})
+    return Indicator(name, (name,), period, period - 1, lambda bars: {name: formulas.sma(bars["close"], period)})
 
 
 def exponential_average(period: int) -> Indicator:

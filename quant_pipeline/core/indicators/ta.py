@@ -1,9 +1,12 @@
 """The typed door to pandas-ta, with its traps closed; nothing else in the package imports it.
 
-- It is imported on first use (0.3 s beside pandas, and its SMA is compiled for 4 s once per numba cache).
+- It is imported on first use (0.3 s beside pandas).
 - `talib=False` always: otherwise results would depend on whether TA-Lib happens to be installed.
 - It returns None for a series that is too short and puts a default for a bad period; here that is NaN and an error.
 - Its Wilder average starts with the first value; TA-Lib and Wilder start with the mean of the first n (`wilder`).
+- Its `sma` is not used: a convolution over BLAS that adds in the opposite order when the series is exactly as long as
+  the window, so the first value of a month would differ between a tick and a range; it also compiles for 4 s once per
+  numba cache. `formulas.sma` adds each window on its own.
 - Its `macd`, `bbands`, `stoch` and `kc` are not used whole: `non_zero_range` adds an epsilon to the *whole* series
   when any bar has a range of zero, so a value would change with bars that come later.
 """
@@ -35,16 +38,6 @@ def check_period(name: str, period: object) -> None:
     if isinstance(period, bool) or not isinstance(period, int | np.integer) or period <= 0:
         msg = f"{name} period must be a positive whole number of bars, got {period!r}"
         raise ValueError(msg)
-
-
-def sma(values: FloatArray, period: int) -> FloatArray:
-    """Simple mean of the last `period` values; NaN before there are so many."""
-    check_period("SMA", period)
-    if period == 1:
-        return values.astype(np.float64)
-    if values.size < period:
-        return undefined(values.size)
-    return _array(_pandas_ta().sma(_series(values), length=period, talib=False))
 
 
 def ema(values: FloatArray, period: int) -> FloatArray:

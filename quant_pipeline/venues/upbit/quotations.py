@@ -140,7 +140,9 @@ class UpbitMarketData:
         try:
             page = frame[_COLUMNS].astype("float64")
             # pyupbit's index is naive Korean time.
-            page = page.set_axis(frame.index.tz_localize("Asia/Seoul").tz_convert("UTC"), axis="index")
+            page = page.set_axis(
+                pd.DatetimeIndex(frame.index).tz_localize("Asia/Seoul").tz_convert("UTC"), axis="index"
+            )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             msg = f"{asked}: unreadable answer: {cause_text(error)}"
             raise VenueUnavailable(msg) from error

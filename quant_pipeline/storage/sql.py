@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from decimal import Decimal
 
     from sqlalchemy import Connection
@@ -31,7 +32,7 @@ def select_list(record: type[Any], alias: str = "") -> str:
 
 
 def values_of(record: Any) -> dict[str, Any]:
-    """A dataclass value as statement parameters; dicts become JSON text, datetimes are checked to be aware."""
+    """A dataclass value as statement parameters; mappings become JSON text, datetimes are checked to be aware."""
     return {name: _parameter(getattr(record, name), name) for name in columns_of(type(record))}
 
 
@@ -92,6 +93,6 @@ def text_hash(content: str) -> str:
 def _parameter(value: Any, name: str) -> Any:
     if isinstance(value, datetime):
         return as_utc(value, name)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return canonical_json(value)
     return value

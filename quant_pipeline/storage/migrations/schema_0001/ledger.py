@@ -60,6 +60,7 @@ STATEMENTS = (
         planned_at timestamptz NOT NULL,
         submitted_at timestamptz,
         updated_at timestamptz NOT NULL,
+        venue_updated_at timestamptz,
         last_error text NOT NULL DEFAULT '',
         CHECK (num_nonnulls(qty, notional) = 1),
         UNIQUE (intent_id, attempt)
@@ -136,11 +137,15 @@ STATEMENTS = (
         amount exact NOT NULL,
         kind text NOT NULL,
         ref text NOT NULL,
+        client_id text REFERENCES orders (client_id),
         UNIQUE (market, book, kind, ref)
     )
     """,
     """
     CREATE INDEX cash_flows_time ON cash_flows (market, book, at)
+    """,
+    """
+    CREATE INDEX cash_flows_order ON cash_flows (client_id) WHERE client_id IS NOT NULL
     """,
     *append_only("cash_flows"),
     """

@@ -1,0 +1,144 @@
+"""Data versions: which content hash each (market, step, session, symbol) has, from what it was computed, and since when.
+
+Hashes are strings that the caller made; nothing is hashed here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TYPE_CHECKING
+
+from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
+from quant_pipeline.storage.staging import lock, query, run, stage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+
+    from quant_pipeline.storage.database import Database
+
+_STAGED = """
+market text, step text, session date, symbol text, content_hash text, inputs_hash text, code_hash text,
+settings_hash text, created_at timestamptz, run_id text
+"""
+
+# Rows that say something new; a row equal in content, inputs, code and settings is the same version again.
+_KEEP_NEW = """
+DELETE FROM staged s USING data_versions v
+WHERE v.market = s.market AND v.step = s.step AND v.session = s.session AND v.symbol = s.symbol AND v.is_current
+  AND (v.content_hash, v.inputs_hash, v.code_hash, v.settings_hash)
+    = (s.content_hash, s.inputs_hash, s.code_hash, s.settings_hash)
+"""
+
+_CONTENT_CHANGED = """
+SELECT s.session, s.symbol FROM staged s LEFT JOIN data_versions v
+  ON v.market = s.market AND v.step = s.step AND v.session = s.session AND v.symbol = s.symbol AND v.is_current
+WHERE v.content_hash IS DISTINCT FROM s.content_hash
+ORDER BY s.session, s.symbol
+"""
+
+_RETIRE = """
+UPDATE data_versions v SET is_current = false FROM staged s
+WHERE v.market = s.market AND v.step = s.step AND v.session = s.session AND v.symbol = s.symbol AND v.is_current
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of one symbol's session of a step: what it is, and from which inputs, code and settings it came."""
+
+    market: str
+    step: str
+    session: date
+    symbol: str
+    content_hash: str
+    inputs_hash: str
+    code_hash: str
+    settings_hash: str
+    created_at: datetime
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChange:
+    """What recording did: rows added to the history, and the (session, symbol) pairs whose content is another one now."""
+
+    added: int
+    content_changed: tuple[tuple[date, str], ...]
+
+
+def put_versions(db: Database, rows: Iterable[Version]) -> VersionChange:
+    """Record versions and make them the current ones, in one transaction.
+
+    A version whose content, inputs, code and settings all equal the current one's adds nothing; any difference adds
+    a row, and the old one stays as history. Given twice, the last row of a key counts.
+    """
+    given = {(row.market, row.step, row.session, row.symbol): row for row in rows}
+    if not given:
+        return VersionChange(0, ())
+    names = ", ".join(columns_of(Version))
+    with db.arrow() as connection, connection.cursor() as cursor:
+        for market, step in sorted({key[:2] for key in given}):
+            lock(cursor, f"versions/{market}/{step}")
+        stage(cursor, "staged", _STAGED, _arrow([given[key] for key in sorted(given)]))
+        run(cursor, _KEEP_NEW)
+        changed = query(cursor, _CONTENT_CHANGED).to_pylist()
+        added = query(cursor, "SELECT count(*) FROM staged").column(0)[0].as_py()
+        run(cursor, _RETIRE)
+        run(
+            cursor,
+            f"INSERT INTO data_versions ({names}, is_current) SELECT {names}, true FROM staged"
+            " ORDER BY market, step, session, symbol",
+        )
+    return VersionChange(added, tuple((row["session"], row["symbol"]) for row in changed))
+
+
+def current_versions(
+    db: Database, market: str, step: str, sessions: Sequence[date], symbols: Sequence[str] | None = None
+) -> dict[tuple[date, str], Version]:
+    """The current version of each (session, symbol) that has one; `symbols` None means all."""
+    if not sessions:
+        return {}
+    sql = (
+        f"SELECT {select_list(Version)} FROM data_versions WHERE market = :market AND step = :step AND is_current"
+        " AND session BETWEEN :first AND :last AND session = ANY(:sessions)"
+    )
+    parameters = {
+        "market": market,
+        "step": step,
+        "first": min(sessions),
+        "last": max(sessions),
+        "sessions": list(sessions),
+        "symbols": list(symbols) if symbols is not None else None,
+    }
+    if symbols is not None:
+        sql += " AND symbol = ANY(:symbols)"
+    with db.begin() as connection:
+        rows = records(connection, Version, f"{sql} ORDER BY session, symbol", parameters)
+    return {(row.session, row.symbol): row for row in rows}
+
+
+def version_history(db: Database, market: str, step: str, session: date, symbol: str) -> tuple[Version, ...]:
+    """Every version that one symbol's session of a step ever had, oldest first; the last one is current."""
+    sql = (
+        f"SELECT {select_list(Version)} FROM data_versions"
+        " WHERE market = :market AND step = :step AND session = :session AND symbol = :symbol ORDER BY id"
+    )
+    parameters = {"market": market, "step": step, "session": session, "symbol": symbol}
+    with db.begin() as connection:
+        return records(connection, Version, sql, parameters)
+
+
+def _arrow(rows: list[Version]) -> pa.Table:
+    import pyarrow as pa
+
+    columns = {}
+    for name in columns_of(Version):
+        values = [getattr(row, name) for row in rows]
+        if name == "created_at":
+            columns[name] = pa.array([as_utc(value, name) for value in values], pa.timestamp("us", "UTC"))
+        else:
+            columns[name] = pa.array(values, pa.date32() if name == "session" else pa.string())
+    return pa.table(columns)

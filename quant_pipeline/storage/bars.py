@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.storage.bars_read import bar_span, last_bars, read_bars
 from quant_pipeline.storage.partitions import ensure_month_partitions
 from quant_pipeline.storage.sql import as_utc
-from quant_pipeline.storage.staging import lock, query, run, stage
+from quant_pipeline.storage.staging import Cursor, lock, query, run, stage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,10 +95,9 @@ def upsert_bars(
     All or nothing. Two writers of the same bars take turns. A bar that is there with equal numbers keeps its row,
     with the source, feed and `fetched_at` under which it was first seen. Months are made on demand.
 
-    Args:
-        frame: bar frame in any order; whole microseconds, finite numbers, no bar twice.
-        at: when the venue gave these bars (aware); a replaced bar is superseded at that time.
-        session_zone: the zone whose date is a bar's session, where bars may lie past midnight UTC.
+    `frame` is a bar frame in any order: whole microseconds, finite numbers, no bar twice. `at` (aware) is when the
+    venue gave these bars; a replaced bar is superseded then. The date of a bar in `session_zone` is its session in
+    the result, for markets whose bars may lie past midnight UTC.
 
     Raises:
         ValueError: the frame is not as described; nothing is stored.
@@ -124,10 +123,7 @@ def delete_bars(
 ) -> BarChange:
     """Remove bars that the venue has withdrawn; their rows go to `bar_revisions` as `deleted`. Absent ones are ignored.
 
-    Args:
-        keys: frame with `symbol` and `ts`.
-        at: when the venue was seen not to have them any more (aware).
-        session_zone: as in `upsert_bars`.
+    `keys` has `symbol` and `ts`; `at` (aware) is when the venue was seen not to have them any more.
     """
     if keys.empty:
         return BarChange(0, 0, 0, ())
@@ -145,7 +141,7 @@ def delete_bars(
     return BarChange(0, 0, 0, sessions, deleted)
 
 
-def _summary(cursor: Any, session_zone: str) -> tuple[int, int, tuple[tuple[str, date], ...]]:
+def _summary(cursor: Cursor, session_zone: str) -> tuple[int, int, tuple[tuple[str, date], ...]]:
     """(bars known before, bars new, sessions touched) of the table `different`."""
     counts = query(cursor, "SELECT count(*) FILTER (WHERE known), count(*) FILTER (WHERE NOT known) FROM different")
     known, new = (column[0].as_py() for column in counts.columns)

@@ -81,7 +81,7 @@ def last_bars(
 
 
 def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:
-    """One row a symbol, sorted: `symbol`, `first` and `last` bar start (UTC), `rows` stored. Counts, so not for ticks."""
+    """One row a symbol, sorted: `symbol`, `first` and `last` bar start (UTC), `rows`. It counts: not for ticks."""
     with db.arrow() as connection, connection.cursor() as cursor:
         table = query(
             cursor,
@@ -89,12 +89,14 @@ def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:
             " WHERE market = $1 AND interval = $2 GROUP BY symbol ORDER BY symbol",
             (market, interval),
         )
-    return _with_nanoseconds(table, "first", "last").to_pandas()
+    frame: pd.DataFrame = _with_nanoseconds(table, "first", "last").to_pandas()
+    return frame
 
 
 def _frame(table: pa.Table) -> pd.DataFrame:
     """A bar frame; `symbol` as Python strings, `ts` as datetime64[ns, UTC]."""
-    return _with_nanoseconds(table, "ts").to_pandas()
+    frame: pd.DataFrame = _with_nanoseconds(table, "ts").to_pandas()
+    return frame
 
 
 def _with_nanoseconds(table: pa.Table, *names: str) -> pa.Table:

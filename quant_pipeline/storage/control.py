@@ -54,7 +54,7 @@ def control_state(db: Database, market: str) -> ControlState:
 
 
 def control(db: Database, market: str) -> Control | None:
-    """The turn of the switch that is in force for a market, or None if neither its own nor the desk's was ever turned."""
+    """The turn of the switch in force for a market, or None if neither its own nor the desk's was ever turned."""
     sql = f"SELECT DISTINCT ON (market) {select_list(Control)} FROM control_state WHERE market = ANY(:markets)"
     with db.begin() as connection:
         rows = connection.execute(

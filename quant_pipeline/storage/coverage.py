@@ -1,4 +1,4 @@
-"""What was fetched of each session: how many bars were expected, are there, or had no trade; judging it belongs to checks."""
+"""What was fetched of each session: bars expected, there, or without a trade; judging it belongs to checks."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Coverage:
 
 
 def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
-    """Store the rows, each replacing what an earlier check found (a later check is never replaced); returns their number."""
+    """Store the rows, each replacing an earlier check's row, never a later one's; returns how many were given."""
     given = {(row.market, row.interval, row.session, row.symbol): row for row in rows}
     if not given:
         return 0

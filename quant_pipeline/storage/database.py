@@ -1,4 +1,4 @@
-"""Connections: a pooled SQLAlchemy engine, pooled ADBC connections for Arrow, and named locks; no queries of the domain."""
+"""Connections: a pooled SQLAlchemy engine, pooled ADBC connections for Arrow, named locks; no queries of the domain."""
 
 from __future__ import annotations
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Connection, Engine
     from sqlalchemy.pool import Pool
+
+type ArrowConnection = Any
+"""A DBAPI connection of ADBC; the driver has no types."""
 
 _ARROW_WAIT_SECONDS = 30.0
 
@@ -52,10 +55,10 @@ class Database:
             yield connection
 
     @contextmanager
-    def arrow(self) -> Iterator[Any]:
-        """Yield a pooled ADBC connection in a transaction: committed at the end of the block, rolled back by an error."""
+    def arrow(self) -> Iterator[ArrowConnection]:
+        """Yield a pooled ADBC connection in a transaction: committed at the block's end, rolled back by an error."""
         pooled = self._arrow_connections().connect()
-        connection: Any = pooled.dbapi_connection
+        connection: ArrowConnection = pooled.dbapi_connection
         try:
             yield connection
         except BaseException:
@@ -121,7 +124,7 @@ def _check_when_taken(pool: Pool) -> None:
     from adbc_driver_manager import Error
     from sqlalchemy import event
 
-    def ping(connection: Any, _record: object, _proxy: object) -> None:
+    def ping(connection: ArrowConnection, _record: object, _proxy: object) -> None:
         try:
             with connection.cursor() as cursor:
                 cursor.execute("SELECT 1")

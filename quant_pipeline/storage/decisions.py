@@ -137,7 +137,8 @@ def decision_frame(db: Database, market: str, book: str, start: date, end: date)
             " ORDER BY session, symbol, bar_ts, version DESC, decided_at DESC, id",
             (market, book, start, end),
         )
-    return table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def _staged_type(name: str) -> str:
@@ -167,7 +168,7 @@ def _arrow(rows: list[Decision]) -> pa.Table:
     return pa.table(columns)
 
 
-def _plain(value: Any, name: str) -> Any:
+def _plain(value: object, name: str) -> object:
     """The value in the form in which it is staged: exact numbers and JSON as text."""
     if isinstance(value, datetime):
         return as_utc(value, name)

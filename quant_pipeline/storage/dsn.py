@@ -1,4 +1,4 @@
-"""One description of a PostgreSQL database, from which every driver's connection string is derived; connects to nothing."""
+"""One description of a PostgreSQL database, from which every driver's connection string is derived."""
 
 from __future__ import annotations
 

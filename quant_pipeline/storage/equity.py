@@ -50,7 +50,7 @@ def record_equity(
 
 
 def equity_curve(db: Database, market: str, book: str, start: datetime, end: datetime) -> pd.DataFrame:
-    """Rows with `start <= at < end` by time: `at` (UTC), `session`, and `cash`, `positions_value`, `equity` as float64."""
+    """Rows with `start <= at < end` by time: `at` (UTC), `session`, `cash`, `positions_value`, `equity` (float64)."""
     amounts = ", ".join(f"{name}::float8 AS {name}" for name in _COLUMNS[2:])
     with db.arrow() as connection, connection.cursor() as cursor:
         table = query(

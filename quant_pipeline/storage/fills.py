@@ -55,23 +55,6 @@ class _Totals:
     derived: bool
 
 
-def apply_fill(db: Database, client_id: str, fill: Fill, *, at: datetime) -> bool:
-    """Book one execution of an order; returns whether it was new. The same fill again changes nothing.
-
-    In one transaction: the fill, the order's filled quantity, average price and fee, the position and with it cash.
-
-    Raises:
-        UnknownRecordError: there is no such order.
-        ValueError: a number is NaN or infinite, or a time has no zone.
-    """
-    with db.begin() as connection:
-        order = locked_order(connection, client_id)
-        new = book_fill(connection, order, fill, derived=False, at=at)
-        if new:
-            refresh_order(connection, order, at=at)
-    return new
-
-
 def locked_order(connection: Connection, client_id: str) -> Mapping[str, Any]:
     """The order's row, locked until the end of the caller's transaction."""
     row = connection.execute(text("SELECT * FROM orders WHERE client_id = :id FOR UPDATE"), {"id": client_id})
@@ -203,7 +186,7 @@ def _difference(report: VenueOrder, booked: _Totals) -> Fill:
 def _correct_fee(
     connection: Connection, order: Mapping[str, Any], report: VenueOrder, booked: _Totals, at: datetime
 ) -> None:
-    """Book the difference between the fee that the venue reports now and what is booked, as a cash flow of the order."""
+    """Book the difference between the fee that the venue reports and the one booked, as a cash flow of the order."""
     difference = report.fee - booked.fee
     client_id = order["client_id"]
     number = connection.execute(

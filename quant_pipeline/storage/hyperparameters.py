@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Hyperparameters:
-    """What a study settled on: `month` is the first day of the month served, `value` the objective of the best trial."""
+    """What a study settled on: `month` is the first day of the month served, `value` the best trial's objective."""
 
     market: str
     symbol: str

@@ -104,7 +104,7 @@ def intent(db: Database, intent_id: str) -> Intent | None:
 
 
 def open_intents(db: Database, market: str, book: str, at: datetime) -> tuple[Intent, ...]:
-    """Intents that may be sent at `at`: open, due and not expired, oldest first. `depends_on` is the caller's to check."""
+    """Intents that may be sent at `at`: open, due, not expired; oldest first. `depends_on` is the caller's to check."""
     where = "market = :market AND book = :book AND status = 'open' AND not_before <= :at AND expires_at > :at"
     return _many(db, where, {"market": market, "book": book, "at": as_utc(at)})
 

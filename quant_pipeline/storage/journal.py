@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from quant_pipeline.core.values import OrderRequest, OrderState, VenueOrder
-from quant_pipeline.storage.orders import mark_order, open_orders, order, plan_order, record_order
+from quant_pipeline.storage.order_changes import mark_order, plan_order, record_order
+from quant_pipeline.storage.orders import open_orders, order
 
 if TYPE_CHECKING:
     from quant_pipeline.storage.database import Database
@@ -25,15 +26,15 @@ class SqlJournal:
         self.venue = venue
 
     def plan(self, request: OrderRequest, intent_id: str, attempt: int, at: datetime) -> None:
-        """Commit an order before it is sent (`orders.plan_order`)."""
+        """Commit an order before it is sent (`order_changes.plan_order`)."""
         plan_order(self.db, request, intent_id, attempt, self.market, self.book, self.venue, at)
 
     def record(self, order: VenueOrder, at: datetime) -> None:
-        """Take over a venue's report with its fills (`orders.record_order`)."""
+        """Take over a venue's report with its fills (`order_changes.record_order`)."""
         record_order(self.db, order.client_id, order, at)
 
     def mark(self, client_id: str, state: OrderState, at: datetime, error: str = "") -> None:
-        """Note a state that no report stands for (`orders.mark_order`)."""
+        """Note a state that no report stands for (`order_changes.mark_order`)."""
         mark_order(self.db, client_id, state, at, error)
 
     def doubtful(self) -> tuple[OrderRequest, ...]:

@@ -1,4 +1,4 @@
-"""The lake: recomputable tables and model bytes as immutable objects named by their content, with pointers in PostgreSQL.
+"""The lake: recomputable tables and model bytes as immutable objects named by content, with pointers in PostgreSQL.
 
 An object is never changed. Which object a (market, step, session) means is one row, flipped in a transaction, so a
 reader sees the old table or the new one. Where bytes lie is `lake_files`; what a table's hash is, `table_hash`.
@@ -74,7 +74,7 @@ class Lake:
         self._files = LakeFiles(root)
 
     def put_table(self, market: str, step: str, session: date, table: pa.Table) -> str:
-        """Store a table as the current one of (market, step, session); returns its hash. Equal content is stored once."""
+        """Store a table as the current one of (market, step, session); returns its hash. Equal content is kept once."""
         return self.put_tables(market, step, {session: table})[session]
 
     def put_tables(self, market: str, step: str, tables: Mapping[date, pa.Table]) -> dict[date, str]:
@@ -97,7 +97,8 @@ class Lake:
         """The current table of (market, step, session), or None if none was stored.
 
         Raises:
-            CorruptObjectError: the stored bytes are damaged or gone.
+            UnknownRecordError: its object is gone from the lake.
+            CorruptObjectError: its object is damaged.
         """
         key = self.present(market, step, [session]).get(session)
         return self.get_object(key) if key is not None else None
@@ -133,7 +134,8 @@ class Lake:
         """The table of that hash, whether current or not.
 
         Raises:
-            CorruptObjectError: it is not there, or has another hash.
+            UnknownRecordError: it is not there.
+            CorruptObjectError: it has another hash.
         """
         import pyarrow as pa
 
@@ -157,7 +159,8 @@ class Lake:
         """The bytes with that SHA-256.
 
         Raises:
-            CorruptObjectError: they are not there, or have another hash.
+            UnknownRecordError: they are not there.
+            CorruptObjectError: they have another hash.
         """
         data = self._read(key, _BYTES)
         if hashlib.sha256(data).hexdigest() != key:

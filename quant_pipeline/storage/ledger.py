@@ -1,5 +1,6 @@
-"""One address for the ledger; the code is in `intents`, `orders`, `journal`, `fills`, `positions`, `cash`, `books`,
-`equity`, `risk` and `control`, and this module only names it.
+"""One address for the whole ledger; this module names things and contains none.
+
+It is in `intents`, `orders`, `order_changes`, `journal`, `fills`, `positions`, `cash`, `books`, `equity`, `risk`, `control`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from quant_pipeline.storage.control import (
     set_control_state,
 )
 from quant_pipeline.storage.equity import equity_curve, record_equity
-from quant_pipeline.storage.fills import LedgerFill, apply_fill, fills_between, fills_of
+from quant_pipeline.storage.fills import LedgerFill, fills_between, fills_of
 from quant_pipeline.storage.intents import (
     Intent,
     IntentStatus,
@@ -30,17 +31,15 @@ from quant_pipeline.storage.intents import (
     settle_intents,
 )
 from quant_pipeline.storage.journal import SqlJournal
+from quant_pipeline.storage.order_changes import apply_fill, mark_order, plan_order, record_order
 from quant_pipeline.storage.orders import (
     LedgerOrder,
     OrderEvent,
-    mark_order,
     open_orders,
     order,
     order_events,
     orders_between,
     orders_of_intent,
-    plan_order,
-    record_order,
 )
 from quant_pipeline.storage.positions import LedgerPosition, positions
 from quant_pipeline.storage.risk import RiskEvent, RiskState, put_risk_state, risk_events, risk_state

@@ -37,9 +37,8 @@ def ensure_month_partitions(db: Database, start: datetime, end: datetime) -> tup
             # Attaching a finished table takes a lock that readers and writers of the other months do not notice;
             # CREATE TABLE ... PARTITION OF would wait for all of them, and make them wait.
             connection.exec_driver_sql(f"CREATE TABLE {name} (LIKE bars INCLUDING ALL)")
-            connection.exec_driver_sql(
-                f"ALTER TABLE bars ATTACH PARTITION {name} FOR VALUES FROM ('{first} 00:00+00') TO ('{following} 00:00+00')"
-            )
+            span = f"FROM ('{first} 00:00+00') TO ('{following} 00:00+00')"
+            connection.exec_driver_sql(f"ALTER TABLE bars ATTACH PARTITION {name} FOR VALUES {span}")
         return tuple(name for name, _, _ in made)
 
 

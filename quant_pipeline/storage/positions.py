@@ -1,4 +1,4 @@
-"""Positions by average cost: the arithmetic of one fill, and reading what a book holds. Fills are applied by `fills`."""
+"""Positions by average cost: the arithmetic of one fill, and reading what a book holds. `fills` applies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The risk state of a book and the events that led to it. What trips a halt is decided in core; reading changes nothing."""
+"""The risk state of a book and the events that led to it. What trips a halt is decided in core."""
 
 from __future__ import annotations
 

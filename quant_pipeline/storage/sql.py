@@ -1,4 +1,4 @@
-"""Small helpers for writing SQL by hand: column lists from dataclasses, rows to values, UTC and JSON; no table knowledge."""
+"""Small helpers for writing SQL by hand: column lists from dataclasses, rows to values, UTC, JSON; no table."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -16,10 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
 
+    from _typeshed import DataclassInstance
     from sqlalchemy import Connection
 
 
-@cache
 def columns_of(record: type[Any]) -> tuple[str, ...]:
     """Field names of a dataclass, which are its table's column names."""
     return tuple(field.name for field in dataclasses.fields(record))
@@ -31,7 +30,7 @@ def select_list(record: type[Any], alias: str = "") -> str:
     return ", ".join(prefix + name for name in columns_of(record))
 
 
-def values_of(record: Any) -> dict[str, Any]:
+def values_of(record: DataclassInstance) -> dict[str, Any]:
     """A dataclass value as statement parameters; mappings become JSON text, datetimes are checked to be aware."""
     return {name: _parameter(getattr(record, name), name) for name in columns_of(type(record))}
 
@@ -90,7 +89,7 @@ def text_hash(content: str) -> str:
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _parameter(value: Any, name: str) -> Any:
+def _parameter(value: object, name: str) -> object:
     if isinstance(value, datetime):
         return as_utc(value, name)
     if isinstance(value, Mapping):

@@ -11,13 +11,14 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
+type Cursor = Any
+"""A cursor of an ADBC connection (`Database.arrow`); the driver has no types."""
 
-def stage(cursor: Any, name: str, columns: str, table: pa.Table) -> None:
+
+def stage(cursor: Cursor, name: str, columns: str, table: pa.Table) -> None:
     """Create temporary table `name` (gone at the end of the transaction) and copy `table` into it.
 
-    Args:
-        cursor: of an ADBC connection.
-        columns: column definitions as SQL; names and order are those of `table`.
+    `columns` are column definitions as SQL; names and order are those of `table`.
     """
     cursor.execute(f"CREATE TEMP TABLE {name} ({columns}) ON COMMIT DROP")
     if table.num_rows > 0:
@@ -26,17 +27,17 @@ def stage(cursor: Any, name: str, columns: str, table: pa.Table) -> None:
     cursor.execute(f"ANALYZE {name}")
 
 
-def query(cursor: Any, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
+def query(cursor: Cursor, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """Run a query with `$1`, `$2`, ... and return all of its rows."""
     cursor.execute(sql, parameters=tuple(parameters) or None)
     return cursor.fetch_arrow_table()
 
 
-def run(cursor: Any, sql: str, parameters: Sequence[Any] = ()) -> None:
+def run(cursor: Cursor, sql: str, parameters: Sequence[Any] = ()) -> None:
     """Run a statement with `$1`, `$2`, ... that returns nothing."""
     cursor.execute(sql, parameters=tuple(parameters) or None)
 
 
-def lock(cursor: Any, name: str) -> None:
+def lock(cursor: Cursor, name: str) -> None:
     """Wait for the lock `name` and keep it until the end of the transaction."""
     query(cursor, "SELECT pg_advisory_xact_lock($1)::text", (lock_key(name),))

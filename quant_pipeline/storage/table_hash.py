@@ -1,9 +1,9 @@
-"""The identity of an Arrow table: one canonical form, and a hash of its columns that no writer or chunking can change."""
+"""The identity of an Arrow table: one canonical form, and a hash of it that no writer or chunking changes."""
 
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -61,7 +61,7 @@ def table_hash(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _feed(digest: Any, part: bytes | memoryview | Bytes) -> None:
+def _feed(digest: hashlib._Hash, part: bytes | memoryview | Bytes) -> None:
     # Each part is preceded by its length, so that no two lists of parts give the same stream.
     view = memoryview(part)
     digest.update(view.nbytes.to_bytes(8, "little"))

@@ -1,4 +1,4 @@
-"""Data versions: which content hash each (market, step, session, symbol) has, from what it was computed, and since when.
+"""Data versions: the content hash of each (market, step, session, symbol), and from what it was computed.
 
 Hashes are strings that the caller made; nothing is hashed here.
 """
@@ -63,7 +63,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class VersionChange:
-    """What recording did: rows added to the history, and the (session, symbol) pairs whose content is another one now."""
+    """What recording did: rows added to the history, and the (session, symbol) pairs whose content is new."""
 
     added: int
     content_changed: tuple[tuple[date, str], ...]

@@ -6,7 +6,7 @@ from quant_pipeline.storage.migrations.schema_0001.common import append_only
 
 STATEMENTS = (
     # double precision because bars feed floating-point computation and must come back bit for bit.
-    # No default partition: months are attached ahead of the data, and a row without a month is an error, not a slow table.
+    # No default partition: months are attached ahead of the data, and a row without a month is an error.
     """
     CREATE TABLE bars (
         market text NOT NULL,

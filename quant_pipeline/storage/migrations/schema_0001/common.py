@@ -22,8 +22,8 @@ STATEMENTS = (
 
 def append_only(table: str) -> tuple[str, str]:
     """Triggers that refuse to change, delete or truncate rows of `table`."""
+    refuse = "EXECUTE FUNCTION refuse_change()"
     return (
-        f"CREATE TRIGGER {table}_rows_stay BEFORE UPDATE OR DELETE ON {table}"
-        " FOR EACH ROW EXECUTE FUNCTION refuse_change()",
-        f"CREATE TRIGGER {table}_stays BEFORE TRUNCATE ON {table} FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()",
+        f"CREATE TRIGGER {table}_rows_stay BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW {refuse}",
+        f"CREATE TRIGGER {table}_stays BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {refuse}",
     )

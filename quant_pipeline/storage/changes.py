@@ -1,8 +1,8 @@
-"""Which sessions have bars that were touched after their data version was recorded; whether they differ is not said."""
+"""What is newest: sessions whose bars were touched since their version was recorded, last results, decision ids."""
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 
 from sqlalchemy import text
 
@@ -14,14 +14,19 @@ _TOUCHED = """
     LEFT JOIN data_versions v
       ON v.market = c.market AND v.step = :step AND v.session = c.session AND v.symbol = c.symbol AND v.is_current
     WHERE c.market = :market AND c.session >= :first AND c.present > 0
-      AND (v.id IS NULL OR c.checked_at > v.created_at)
+      AND (v.id IS NULL OR c.checked_at > v.confirmed_at)
     ORDER BY c.session
+"""
+_NEWEST = """
+    SELECT DISTINCT ON (symbol, bar_ts) symbol, bar_ts, version, id FROM decisions
+    WHERE market = :market AND book = :book AND session BETWEEN :start AND :end
+    ORDER BY symbol, bar_ts, version DESC, decided_at DESC, id
 """
 _LAST = "SELECT max(session) FROM lake_pointers WHERE market = :market AND step = :step"
 
 
 def touched_sessions(db: Database, market: str, step: str, first: date) -> tuple[date, ...]:
-    """Sessions from `first` on whose bars were fetched or imported after `step` was last recorded for them."""
+    """Sessions from `first` on whose bars were fetched or imported after `step` was last recorded or confirmed for them."""
     with db.begin() as connection:
         rows = connection.execute(text(_TOUCHED), {"market": market, "step": step, "first": first})
         return tuple(row[0] for row in rows)
@@ -32,3 +37,12 @@ def last_stored_session(db: Database, market: str, step: str) -> date | None:
     with db.begin() as connection:
         found: date | None = connection.execute(text(_LAST), {"market": market, "step": step}).scalar_one_or_none()
         return found
+
+
+def latest_decision_ids(
+    db: Database, market: str, book: str, start: date, end: date
+) -> dict[tuple[str, datetime], tuple[int, str]]:
+    """(version, id) of the newest decision about each (symbol, bar start) of the sessions `start` to `end`."""
+    with db.begin() as connection:
+        rows = connection.execute(text(_NEWEST), {"market": market, "book": book, "start": start, "end": end})
+        return {(row.symbol, row.bar_ts): (row.version, row.id) for row in rows}

@@ -94,8 +94,9 @@ def book_fill(connection: Connection, order: Mapping[str, Any], fill: Fill, *, d
 def book_report(connection: Connection, order: Mapping[str, Any], report: VenueOrder, *, at: datetime) -> bool:
     """Book what a venue's report adds to the fills of a locked order; returns whether anything was added.
 
-    Executions in the report are booked one by one. What its totals have beyond them is booked as a derived fill,
-    and from then on only totals count for that order: executions that arrive later are in those totals already.
+    Executions in the report are booked one by one; totals without them wait for the report that has them. Only what a
+    terminal report's totals have beyond its executions is booked as a derived fill, because nobody will ask again;
+    from then on only totals count for that order, executions that arrive later are in them already.
     """
     before = _totals(connection, order["client_id"])
     added = False
@@ -103,7 +104,7 @@ def book_report(connection: Connection, order: Mapping[str, Any], report: VenueO
         for fill in report.fills:
             added |= book_fill(connection, order, fill, derived=False, at=at)
     booked = _totals(connection, order["client_id"]) if added else before
-    if report.filled_qty > booked.qty and report.avg_price is not None:
+    if report.state.is_terminal and report.filled_qty > booked.qty:
         added |= book_fill(connection, order, _difference(report, booked), derived=True, at=at)
         booked = _totals(connection, order["client_id"])
     seen = order["venue_updated_at"]
@@ -171,7 +172,7 @@ def _totals(connection: Connection, client_id: str) -> _Totals:
 def _difference(report: VenueOrder, booked: _Totals) -> Fill:
     """The execution that explains the step from what is booked to the report's totals."""
     if report.avg_price is None:
-        msg = f"order {report.client_id} is filled by {report.filled_qty} without an average price"
+        msg = f"order {report.client_id} ended with {report.filled_qty} filled and neither executions nor a price"
         raise ValueError(msg)
     with localcontext() as context:
         context.prec = _DIGITS

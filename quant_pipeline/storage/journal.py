@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from quant_pipeline.core.values import OrderRequest, OrderState, VenueOrder
+from quant_pipeline.storage.errors import LedgerConflictError
 from quant_pipeline.storage.order_changes import mark_order, plan_order, record_order
 from quant_pipeline.storage.orders import open_orders, order
 
@@ -26,8 +27,14 @@ class SqlJournal:
         self.venue = venue
 
     def plan(self, request: OrderRequest, intent_id: str, attempt: int, at: datetime) -> None:
-        """Commit an order before it is sent (`order_changes.plan_order`)."""
-        plan_order(self.db, request, intent_id, attempt, self.market, self.book, self.venue, at)
+        """Commit an order before it is sent (`order_changes.plan_order`).
+
+        Raises:
+            LedgerConflictError: it is planned already, so another process is about to send it.
+        """
+        if not plan_order(self.db, request, intent_id, attempt, self.market, self.book, self.venue, at):
+            msg = f"order {request.client_id} is planned already; look it up instead of sending it"
+            raise LedgerConflictError(msg)
 
     def record(self, order: VenueOrder, at: datetime) -> None:
         """Take over a venue's report with its fills (`order_changes.record_order`)."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _NOT_OVER = (OrderState.PENDING, OrderState.UNKNOWN, OrderState.ACCEPTED, OrderState.PARTIALLY_FILLED)
 _RANK = {state: rank for rank, state in enumerate(_NOT_OVER)}
 _OVER = len(_NOT_OVER)
+_IN_DOUBT = frozenset({OrderState.PENDING, OrderState.UNKNOWN})
 
 
 def plan_order(
@@ -33,8 +34,10 @@ def plan_order(
     book: str,
     venue: str,
     at: datetime,
-) -> None:
-    """Commit that an order is about to be sent: it is `pending`, its intent `sent`. The same plan again is no error.
+) -> bool:
+    """Commit that an order is about to be sent: it is `pending`, its intent `sent`; returns whether that is new.
+
+    The same plan again changes nothing.
 
     Raises:
         LedgerConflictError: the client id stands for another order, the attempt has another client id, or the intent
@@ -59,7 +62,7 @@ def plan_order(
     with db.begin() as connection:
         status = _intent_status(connection, values)
         if _is_planned(connection, values):
-            return
+            return False
         if status is not IntentStatus.OPEN and status is not IntentStatus.SENT:
             msg = f"intent {intent_id} is {status}; nothing more may be sent for it"
             raise LedgerConflictError(msg)
@@ -68,6 +71,7 @@ def plan_order(
         connection.execute(text(insert_statement("orders", tuple(inserted))), inserted)
         change_status(connection, intent_id, IntentStatus.SENT, at=at)
         _append_event(connection, request.client_id, at)
+    return True
 
 
 def record_order(db: Database, client_id: str, venue_order: VenueOrder, at: datetime) -> OrderState:
@@ -110,9 +114,10 @@ def record_order(db: Database, client_id: str, venue_order: VenueOrder, at: date
 
 
 def mark_order(db: Database, client_id: str, state: OrderState, at: datetime, error: str) -> OrderState:
-    """Note what happened to an order without a report of the venue (in doubt, rejected); returns its state then.
+    """Note what happened to an order without a report of the venue (sent, refused, expired); returns its state then.
 
-    A state never goes back: marking an accepted order `unknown` keeps it accepted and notes the error.
+    `pending` and `unknown` may follow each other; else a state never goes back: marking an accepted order `unknown`
+    keeps it accepted and notes the error.
 
     Raises:
         UnknownRecordError: the order was never planned.
@@ -120,7 +125,7 @@ def mark_order(db: Database, client_id: str, state: OrderState, at: datetime, er
     with db.begin() as connection:
         before = locked_order(connection, client_id)
         old = OrderState(before["state"])
-        new = state if _rank(state) > _rank(old) else old
+        new = state if _rank(state) > _rank(old) or {state, old} <= _IN_DOUBT else old
         if new is old and error == before["last_error"]:
             return old
         connection.execute(

@@ -24,13 +24,14 @@ market text, step text, session date, symbol text, content_hash text, inputs_has
 settings_hash text, created_at timestamptz, run_id text
 """
 
-# Rows that say something new; a row equal in content, inputs, code and settings is the same version again.
-_KEEP_NEW = """
-DELETE FROM staged s USING data_versions v
+# A row equal in content, inputs, code and settings is the same version again: it is only confirmed.
+_SAME = """
 WHERE v.market = s.market AND v.step = s.step AND v.session = s.session AND v.symbol = s.symbol AND v.is_current
   AND (v.content_hash, v.inputs_hash, v.code_hash, v.settings_hash)
     = (s.content_hash, s.inputs_hash, s.code_hash, s.settings_hash)
 """
+_CONFIRM = f"UPDATE data_versions v SET confirmed_at = greatest(v.confirmed_at, s.created_at) FROM staged s {_SAME}"
+_KEEP_NEW = f"DELETE FROM staged s USING data_versions v {_SAME}"
 
 _CONTENT_CHANGED = """
 SELECT s.session, s.symbol FROM staged s LEFT JOIN data_versions v
@@ -72,8 +73,8 @@ class VersionChange:
 def put_versions(db: Database, rows: Iterable[Version]) -> VersionChange:
     """Record versions and make them the current ones, in one transaction.
 
-    A version whose content, inputs, code and settings all equal the current one's adds nothing; any difference adds
-    a row, and the old one stays as history. Given twice, the last row of a key counts.
+    A version whose content, inputs, code and settings all equal the current one's only notes in `confirmed_at` that
+    it still holds; any difference adds a row, and the old one stays as history. Given twice, the last row of a key counts.
     """
     given = {(row.market, row.step, row.session, row.symbol): row for row in rows}
     if not given:
@@ -83,13 +84,14 @@ def put_versions(db: Database, rows: Iterable[Version]) -> VersionChange:
         for market, step in sorted({key[:2] for key in given}):
             lock(cursor, f"versions/{market}/{step}")
         stage(cursor, "staged", _STAGED, _arrow([given[key] for key in sorted(given)]))
+        run(cursor, _CONFIRM)
         run(cursor, _KEEP_NEW)
         changed = query(cursor, _CONTENT_CHANGED).to_pylist()
         added = query(cursor, "SELECT count(*) FROM staged").column(0)[0].as_py()
         run(cursor, _RETIRE)
         run(
             cursor,
-            f"INSERT INTO data_versions ({names}, is_current) SELECT {names}, true FROM staged"
+            f"INSERT INTO data_versions ({names}, confirmed_at, is_current) SELECT {names}, created_at, true FROM staged"
             " ORDER BY market, step, session, symbol",
         )
     return VersionChange(added, tuple((row["session"], row["symbol"]) for row in changed))

@@ -37,6 +37,7 @@ STATEMENTS = (
         code_hash text NOT NULL,
         settings_hash text NOT NULL,
         created_at timestamptz NOT NULL,
+        confirmed_at timestamptz NOT NULL,
         run_id text NOT NULL,
         is_current boolean NOT NULL
     )

@@ -39,6 +39,10 @@ class MarketData(Protocol):
         """The freshest price per symbol. A symbol that the exchange does not know has no entry."""
         ...
 
+    def close(self) -> None:
+        """Close the connections of this process; a later call would open new ones."""
+        ...
+
 
 class Broker(Protocol):
     """One trading account.
@@ -90,4 +94,8 @@ class Broker(Protocol):
 
     def clock(self) -> VenueClock:
         """The exchange's own time and session state."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections of this process; a later call would open new ones."""
         ...

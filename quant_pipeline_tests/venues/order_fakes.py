@@ -91,21 +91,21 @@ class Exchange:
         if fault is Fault.RATE_LIMITED:
             raise RateLimited(1.0)
         if fault is Fault.KEYS_REFUSED:
-            raise AuthenticationFailed("wrong key")
+            raise AuthenticationFailed(fault)
         if fault is Fault.UNAVAILABLE:
-            raise VenueUnavailable("no route")
+            raise VenueUnavailable(fault)
         if fault is Fault.REQUEST_LOST:
-            raise OrderInDoubt("dropped before")
+            raise OrderInDoubt(fault)
         if fault is Fault.REQUEST_LATE:
             self.on_the_way.append(request)
-            raise OrderInDoubt("timeout")
+            raise OrderInDoubt(fault)
         if fault is Fault.REFUSED:
             raise OrderRejected("40310000", "not now")
         if fault is Fault.REFUSAL_LOST:
-            raise OrderInDoubt("dropped after refusing")
+            raise OrderInDoubt(fault)
         order = self.accept(request)
         if fault is Fault.ANSWER_LOST:
-            raise OrderInDoubt("504 after accepting")
+            raise OrderInDoubt(fault)
         return order
 
     def accept(self, request: OrderRequest) -> VenueOrder:
@@ -159,7 +159,7 @@ class Exchange:
         """One look-up with the next sight of the script."""
         sight = self.sights.pop(0) if self.sights else Sight.CLEAR
         if sight is Sight.FAILS:
-            raise VenueUnavailable("timeout")
+            raise VenueUnavailable(sight)
         return None if sight is Sight.BLIND else self.orders.get(client_id)
 
 
@@ -212,6 +212,9 @@ class FakeBroker:
         raise NotImplementedError
 
     def clock(self) -> VenueClock:
+        raise NotImplementedError
+
+    def close(self) -> None:
         raise NotImplementedError
 
 

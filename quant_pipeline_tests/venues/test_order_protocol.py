@@ -121,7 +121,7 @@ def test_every_pair_of_faults_ends_with_at_most_one_order() -> None:
     funds_before_ids=st.booleans(),
 )
 def test_any_mixture_of_faults_and_kills_ends_with_at_most_one_order(
-    faults: list[Fault], sights: list[Sight], kill_at: frozenset[int], funds_before_ids: bool
+    *, faults: list[Fault], sights: list[Sight], kill_at: frozenset[int], funds_before_ids: bool
 ) -> None:
     desk = Desk(Exchange(faults, sights, funds_before_ids), Boundaries(kill_at))
     desk.run()
@@ -138,9 +138,7 @@ def test_a_lost_order_is_sent_again_and_filled() -> None:
 def test_a_lost_answer_is_looked_up_in_the_same_call_and_not_sent_again() -> None:
     exchange, store = Exchange([Fault.ANSWER_LOST]), {}
     broker = FakeBroker(exchange, Boundaries(), lambda _: None)
-    state = submit_once(
-        broker, FakeJournal(store, Boundaries()), request("a"), intent_id=_INTENT, attempt=1, at=AT
-    )
+    state = submit_once(broker, FakeJournal(store, Boundaries()), request("a"), intent_id=_INTENT, attempt=1, at=AT)
     assert state is OrderState.ACCEPTED
     assert exchange.posts == ["a"]
 

@@ -21,7 +21,7 @@ from quant_pipeline.core.values import (
 )
 from quant_pipeline.markets.market import US_EQUITY
 from quant_pipeline.venues.alpaca import parsing
-from quant_pipeline.venues.alpaca.clients import AlpacaAccess, trading_client
+from quant_pipeline.venues.alpaca.clients import AlpacaAccess, close_client, trading_client
 from quant_pipeline.venues.alpaca.errors import NOT_FOUND, facts, read_error, submit_error
 from quant_pipeline.venues.errors import (
     BadRequest,
@@ -78,7 +78,7 @@ class AlpacaBroker:
         access = AlpacaAccess(base_url, key, secret, timeout, live_account)
         limiter = limiter or InProcessLimiter(max_wait=10.0)
         retries = retries or ReadRetries()
-        self._client = PerThread(lambda: trading_client(access, limiter, retries))
+        self._client = PerThread(lambda: trading_client(access, limiter, retries), close_client)
         self._live_account = live_account
         self._confirmed = live_account is None
 
@@ -144,6 +144,10 @@ class AlpacaBroker:
                     raise
 
         self._ask(f"cancel of {client_id} of {symbol}", ask)
+
+    def close(self) -> None:
+        """See `Broker.close`."""
+        self._client.close()
 
     def _confirm_account(self) -> None:
         """Before the first order, and until it succeeded once: do the keys belong to the account that was named?"""

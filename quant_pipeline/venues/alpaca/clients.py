@@ -76,6 +76,11 @@ def _harden(
     mount(client._session, access.base_url, adapter)  # noqa: SLF001 - no public way either
 
 
+def close_client(client: TradingClient | StockHistoricalDataClient) -> None:
+    """Close the client's connections."""
+    client._session.close()  # noqa: SLF001 - no public way either
+
+
 def _group_of(_method: str, path: str) -> str:
     """Alpaca counts trading and market data separately."""
     return "data" if path.startswith("/v2/stocks") else "trading"

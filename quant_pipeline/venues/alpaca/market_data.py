@@ -11,7 +11,7 @@ import pandas as pd
 import requests
 
 from quant_pipeline.core.values import Quote
-from quant_pipeline.venues.alpaca.clients import WINDOW, AlpacaAccess, data_client
+from quant_pipeline.venues.alpaca.clients import WINDOW, AlpacaAccess, close_client, data_client
 from quant_pipeline.venues.alpaca.errors import read_error
 from quant_pipeline.venues.bar_frames import bar_frame, check_span, empty_bar_frame, venue_interval
 from quant_pipeline.venues.errors import VenueUnavailable, cause_text
@@ -69,7 +69,7 @@ class AlpacaMarketData:
         self._adjustment = _one_of("adjustment", adjustment, _ADJUSTMENTS)
         limiter = limiter or InProcessLimiter(max_wait=WINDOW)
         retries = retries or ReadRetries()
-        self._client = PerThread(lambda: data_client(access, limiter, retries))
+        self._client = PerThread(lambda: data_client(access, limiter, retries), close_client)
 
     def bars(
         self, symbols: Sequence[str], interval: str, start: datetime, end: datetime, *, adjustment: str | None = None
@@ -107,6 +107,10 @@ class AlpacaMarketData:
         except (KeyError, TypeError, ValueError) as error:
             msg = f"{asked}: unreadable answer: {cause_text(error)}"
             raise VenueUnavailable(msg) from error
+
+    def close(self) -> None:
+        """See `MarketData.close`."""
+        self._client.close()
 
     def _bars_request(
         self, symbols: Sequence[str], interval: str, start: datetime, end: datetime, adjustment: str

@@ -84,7 +84,7 @@ class UpbitBroker:
         self._account_id = access.account_id
         self._limiter = limiter or InProcessLimiter(max_wait=10.0)
         self._retries = retries or ReadRetries()
-        self._client = PerThread(lambda: sdk_client(access))
+        self._client = PerThread(lambda: sdk_client(access), lambda client: client.close())
 
     def account(self) -> Account:
         """See `Broker.account`. `account_id` is a name made from the access key."""
@@ -169,6 +169,10 @@ class UpbitBroker:
             after = self.find(client_id, symbol)
             if after is None or after.venue_status not in _FINISHED:
                 raise
+
+    def close(self) -> None:
+        """See `Broker.close`."""
+        self._client.close()
 
     def _open_page(self, page: int) -> list[VenueOrder]:
         return self._read(

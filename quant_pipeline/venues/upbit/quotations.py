@@ -64,7 +64,7 @@ class UpbitMarketData:
         limiter = limiter or InProcessLimiter(max_wait=PENALTY)
         retries = retries or ReadRetries()
         self._transport = install()
-        self._session = PerThread(lambda: self._new_session(timeout, limiter, retries))
+        self._session = PerThread(lambda: self._new_session(timeout, limiter, retries), requests.Session.close)
 
     def bars(self, symbols: Sequence[str], interval: str, start: datetime, end: datetime) -> pd.DataFrame:
         """See `MarketData.bars`. Pages of 200, backwards from `end`; a candle exists only if there was a trade."""
@@ -89,6 +89,10 @@ class UpbitMarketData:
             known = self._ask(asked, "", lambda pyupbit: set(pyupbit.get_tickers()))
             left = [symbol for symbol in wanted if symbol in known]
             return self._quotes(left) if left else {}
+
+    def close(self) -> None:
+        """See `MarketData.close`."""
+        self._session.close()
 
     def _quotes(self, symbols: list[str]) -> dict[str, Quote]:
         asked = f"quotes of {', '.join(symbols)}"

@@ -1,0 +1,146 @@
+"""Real bars from files: a folder `<symbol>/<interval>.parquet` (or .csv, .csv.gz) in bar-frame form. Nothing is made up.
+
+The finest file that covers a time is what orders are matched against; coarser bars come from their own file where
+there is one, else they are aggregates of finer ones.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.values import BAR_COLUMNS
+from quant_pipeline.exchange.bars.columns import BarColumns, Ints, empty_columns
+from quant_pipeline.exchange.bars.sessions import DAY, INTERVAL_SECONDS, rebucket, session_table
+from quant_pipeline.markets.market import Market
+
+_ENDINGS = (".parquet", ".csv", ".csv.gz")
+
+
+class FileBars:
+    """A `BarSource` over files; each symbol is read when it is first asked for."""
+
+    def __init__(self, market: Market, folder: Path) -> None:
+        """Offer the symbols that have a folder with at least one bar file in `folder`.
+
+        Raises:
+            ValueError: there is none.
+        """
+        self._market = market
+        self._files = {
+            inner.name: found for inner in sorted(folder.iterdir()) if inner.is_dir() and (found := _bar_files(inner))
+        }
+        if not self._files:
+            names = ", ".join(INTERVAL_SECONDS)
+            msg = f"{folder} holds no bars; expected <symbol>/<interval>.parquet (or .csv) with an interval of {names}"
+            raise ValueError(msg)
+        self._native = cache(self._load)
+        self._path = cache(self._finest)
+        self._aggregate = cache(self._rebucket)
+
+    @property
+    def market(self) -> Market:
+        """The market whose symbols these are."""
+        return self._market
+
+    def symbols(self) -> tuple[str, ...]:
+        """All symbols, sorted."""
+        return tuple(self._files)
+
+    def begins(self, symbol: str) -> int:
+        """The opening time of the first bar (epoch seconds)."""
+        return int(self._path(symbol).opens[0])
+
+    def columns(self, symbol: str, seconds: int, start: int, end: int) -> BarColumns:
+        """Complete bars of `seconds` (86400: sessions) stamped in [start, end), epoch seconds.
+
+        Raises:
+            KeyError: there is no file for the symbol.
+        """
+        native = self._native(symbol)
+        bars = native[seconds] if seconds in native else self._aggregate(symbol, seconds)
+        return bars.between(start, end)
+
+    def path(self, symbol: str, start: int, end: int) -> BarColumns:
+        """The finest bars that open in [start, end).
+
+        Raises:
+            KeyError: there is no file for the symbol.
+        """
+        finest = self._path(symbol)
+        first, last = np.searchsorted(finest.opens, (start, end))
+        return finest.slice(int(first), int(last))
+
+    def _load(self, symbol: str) -> dict[int, BarColumns]:
+        return {seconds: _read(self._market, path, seconds) for seconds, path in self._files[symbol].items()}
+
+    def _finest(self, symbol: str) -> BarColumns:
+        """All intervals laid over one another: a coarse bar gives way where finer ones lie inside it."""
+        merged = empty_columns()
+        for _, finer in sorted(self._native(symbol).items(), reverse=True):
+            merged = _overlay(merged, finer)
+        return merged
+
+    def _rebucket(self, symbol: str, seconds: int) -> BarColumns:
+        finest = self._path(symbol)
+        fits = finest.closes - finest.opens <= seconds
+        return rebucket(self._market, finest.take(fits), seconds)
+
+
+def _bar_files(folder: Path) -> dict[int, Path]:
+    """The bar files of one symbol by interval, in seconds."""
+    named = {(name, folder / f"{name}{ending}") for name in INTERVAL_SECONDS for ending in _ENDINGS}
+    return {INTERVAL_SECONDS[name]: path for name, path in sorted(named) if path.is_file()}
+
+
+def _overlay(coarse: BarColumns, fine: BarColumns) -> BarColumns:
+    """`fine` plus the `coarse` bars in whose time no fine bar opens, in time order."""
+    if not len(coarse):
+        return fine
+    inside = np.searchsorted(fine.opens, coarse.closes) - np.searchsorted(fine.opens, coarse.opens)
+    kept = coarse.take(inside == 0)
+    both = BarColumns(*(np.concatenate((getattr(kept, f), getattr(fine, f))) for f in BarColumns.__slots__))
+    return both.take(np.argsort(both.opens, kind="stable"))
+
+
+def _read(market: Market, path: Path, seconds: int) -> BarColumns:
+    """One file as columns.
+
+    Raises:
+        ValueError: columns are missing, or a price is not a positive number.
+    """
+    frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
+    needed = BAR_COLUMNS[1:]
+    missing = [name for name in needed if name not in frame.columns]
+    if missing:
+        msg = f"{path} lacks the columns {', '.join(missing)}; a bar file has {', '.join(needed)}"
+        raise ValueError(msg)
+    stamps = pd.DatetimeIndex(pd.to_datetime(frame["ts"], utc=True)).as_unit("s")
+    ts = stamps.asi8.astype(np.int64)
+    order = np.argsort(ts, kind="stable")
+    ts = ts[order]
+    o, h, low, c, v = (frame[name].to_numpy(np.float64)[order] for name in needed[1:])
+    if not (np.diff(ts) > 0).all() or not (np.isfinite(o + h + low + c) & (low > 0)).all():
+        msg = f"{path} holds two bars of one time, or prices that are not positive numbers; import it again"
+        raise ValueError(msg)
+    opens, closes = _bounds(market, ts, seconds)
+    value = np.round((o + h + low + c) * 0.25 * v, 8)
+    bars = BarColumns(ts, opens, closes, o, h, low, c, v, value)
+    return bars.take(closes > opens)
+
+
+def _bounds(market: Market, ts: Ints, seconds: int) -> tuple[Ints, Ints]:
+    """When the bars stamped `ts` opened and closed; an empty span for a bar outside all sessions."""
+    table = session_table(market.name)
+    if seconds >= DAY:
+        index = np.searchsorted(table.closes, ts, side="right")
+        known = index < len(table.days)
+        index = np.minimum(index, len(table.days) - 1)
+        known &= table.stamps[index] == ts
+        return table.opens[index], np.where(known, table.closes[index], table.opens[index])
+    index = np.minimum(np.searchsorted(table.closes, ts, side="right"), len(table.days) - 1)
+    opens = np.maximum(ts, table.opens[index])
+    return opens, np.minimum(ts + seconds, table.closes[index])

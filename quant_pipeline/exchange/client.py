@@ -1,0 +1,84 @@
+"""A small client of the admin API, for tests, the demo and people at a prompt. It trades nothing."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import requests
+
+_TIMEOUT = 30.0
+
+
+class AdminError(RuntimeError):
+    """The exchange refused an admin request; the text is its own sentence."""
+
+
+class AdminClient:
+    """Steers and reads a running exchange. One per thread."""
+
+    def __init__(self, url: str) -> None:
+        """Talk to the exchange at `url` (either dialect's address, without a path)."""
+        self._url = url.rstrip("/")
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy has no business on loopback
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._session.close()
+
+    def clock(self) -> datetime:
+        """The exchange's time (UTC)."""
+        return datetime.fromisoformat(self._call("GET", "clock")["now"])
+
+    def set_clock(self, at: datetime) -> datetime:
+        """Move the clock to `at`; orders that are due are filled before this returns.
+
+        Raises:
+            AdminError: the clock follows the wall, or `at` is in its past.
+        """
+        return datetime.fromisoformat(self._call("POST", "clock", body={"set": at.isoformat()})["now"])
+
+    def advance(self, seconds: float) -> datetime:
+        """Move the clock ahead.
+
+        Raises:
+            AdminError: the clock follows the wall, or `seconds` is negative.
+        """
+        return datetime.fromisoformat(self._call("POST", "clock", body={"advance_seconds": seconds})["now"])
+
+    def requests(
+        self, *, method: str | None = None, path: str | None = None, dialect: str | None = None, after: int = 0
+    ) -> list[dict[str, Any]]:
+        """The request log, oldest first, with these values and a sequence number above `after`."""
+        wanted = {"method": method, "path": path, "dialect": dialect, "after": str(after)}
+        found: list[dict[str, Any]] = self._call("GET", "requests", wanted)
+        return found
+
+    def orders(self, market: str | None = None) -> list[dict[str, Any]]:
+        """All orders in the neutral form."""
+        found: list[dict[str, Any]] = self._call("GET", "orders", {"market": market})
+        return found
+
+    def fills(self, market: str | None = None) -> list[dict[str, Any]]:
+        """All executions in the neutral form, by time within each market."""
+        found: list[dict[str, Any]] = self._call("GET", "fills", {"market": market})
+        return found
+
+    def accounts(self) -> dict[str, dict[str, Any]]:
+        """Cash, locks, fees, equity and holdings, by market name."""
+        return {row["market"]: row for row in self._call("GET", "accounts")}
+
+    def reset(self) -> None:
+        """Empty accounts, orders and the request log; the clock stays."""
+        self._call("POST", "reset")
+
+    def _call(
+        self, method: str, what: str, params: dict[str, str | None] | None = None, body: dict[str, object] | None = None
+    ) -> Any:
+        url = f"{self._url}/admin/{what}"
+        answer = self._session.request(method, url, params=params, json=body, timeout=_TIMEOUT)
+        content = answer.json()
+        if answer.status_code != 200:
+            raise AdminError(content["error"])
+        return content

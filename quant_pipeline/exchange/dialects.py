@@ -1,0 +1,147 @@
+"""A dialect as one function from request to reply: admin, then limits, keys, the endpoint, and a line in the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+from quant_pipeline.exchange.admin import admin_reply
+from quant_pipeline.exchange.alpaca import words as alpaca_words
+from quant_pipeline.exchange.alpaca.auth import check_keys
+from quant_pipeline.exchange.alpaca.data import data_routes
+from quant_pipeline.exchange.alpaca.trading import trading_routes as alpaca_trading_routes
+from quant_pipeline.exchange.exchange import Exchange
+from quant_pipeline.exchange.http import Handler, Reply, Request, json_reply
+from quant_pipeline.exchange.limits import Admission, Allowance, Limiter
+from quant_pipeline.exchange.routing import Route, find_route
+from quant_pipeline.exchange.upbit import words as upbit_words
+from quant_pipeline.exchange.upbit.auth import TokenCheck
+from quant_pipeline.exchange.upbit.quotation import quotation_routes
+from quant_pipeline.exchange.upbit.trading import trading_routes as upbit_trading_routes
+
+_QUOTATION_GROUPS = ("market", "candles", "ticker", "orderbook")
+_ID_PARAMETERS = ("client_order_id", "identifier")
+
+Answer = Callable[[Request], Reply]
+
+
+def alpaca_handler(exchange: Exchange) -> Handler:
+    """What answers on Alpaca's port."""
+    config = exchange.config
+    routes = (*alpaca_trading_routes(exchange), *data_routes(exchange))
+    limiter = Limiter(
+        {
+            "trading": Allowance(config.alpaca_trading_per_minute, 60.0),
+            "data": Allowance(config.alpaca_data_per_minute, 60.0),
+        }
+    )
+
+    def answer(request: Request) -> Reply:
+        found = find_route(routes, request)
+        group = "data" if request.path.startswith("/v2/stocks") else "trading"
+        refused = check_keys(request, config.alpaca_key, config.alpaca_secret, data=group == "data")
+        if refused is not None:
+            return refused
+        admission = limiter.admit(group)
+        headers = {
+            "X-RateLimit-Limit": str(admission.limit),
+            "X-RateLimit-Remaining": str(admission.remaining),
+            "X-RateLimit-Reset": str(int(admission.resets_at)),
+        }
+        if not admission.allowed:
+            slow_down = {"message": "too many requests."} if group == "data" else {"code": 42910000, "message": "rate limit exceeded"}
+            return json_reply(429, slow_down, headers)
+        if found is None:
+            return _with(alpaca_words.error(404, 40410000, "endpoint not found."), headers)
+        return _with(_call(found, request), headers)
+
+    return _logged(exchange, "alpaca", answer)
+
+
+def upbit_handler(exchange: Exchange) -> Handler:
+    """What answers on Upbit's port."""
+    config = exchange.config
+    private = upbit_trading_routes(exchange)
+    routes = (*quotation_routes(exchange), *private)
+    quotation = Allowance(config.upbit_quotation_per_second, 1.0)
+    limiter = Limiter(
+        {
+            **dict.fromkeys(_QUOTATION_GROUPS, quotation),
+            "default": Allowance(config.upbit_exchange_per_second, 1.0),
+            "order": Allowance(config.upbit_order_per_second, 1.0),
+            "order-test": Allowance(config.upbit_order_per_second, 1.0),
+            "order-cancel-all": Allowance(1, 2.0),
+        },
+        block_after=config.upbit_block_after,
+    )
+    tokens = TokenCheck(config.upbit_access_key, config.upbit_secret_key)
+
+    def answer(request: Request) -> Reply:
+        found = find_route(routes, request)
+        if found is None:
+            return upbit_words.quotation_error(404, "no Route matched with those values")
+        chosen = found[0]
+        public = chosen.group in _QUOTATION_GROUPS
+        refused = None if public else tokens.refuse(request)
+        if refused is not None:
+            return refused
+        admission = limiter.admit(chosen.group)
+        headers = {"Remaining-Req": f"group={chosen.group}; min={admission.limit * 60}; sec={admission.remaining}"}
+        if not admission.allowed:
+            return _with(_too_many(admission, public=public), headers)
+        return _with(_call(found, request), headers)
+
+    return _logged(exchange, "upbit", answer)
+
+
+def _call(found: tuple[Route, dict[str, str]], request: Request) -> Reply:
+    """The endpoint's answer. What wraps an endpoint, such as injected faults, belongs here."""
+    chosen, names = found
+    return chosen.endpoint(request, names)
+
+
+def _too_many(admission: Admission, *, public: bool) -> Reply:
+    status, message = 429, upbit_words.MESSAGES["too_many_requests"]
+    if admission.blocked_for > 0:
+        status, message = 418, f"Too many API requests. Blocked for {admission.blocked_for:.0f} seconds."
+    if public:
+        return upbit_words.quotation_error(status, message)
+    return upbit_words.error(status, "too_many_requests", message)
+
+
+def _with(reply: Reply, headers: dict[str, str]) -> Reply:
+    return Reply(reply.status, reply.body, {**reply.headers, **headers}, reply.content_type)
+
+
+def _logged(exchange: Exchange, dialect: str, answer: Answer) -> Handler:
+    """The dialect with the admin API beside it and every other request in the log, failed ones too."""
+
+    def handle(request: Request) -> Reply:
+        if request.path == "/admin" or request.path.startswith("/admin/"):
+            return admin_reply(exchange, request)
+        status = 500
+        try:
+            reply = answer(request)
+            status = reply.status
+        finally:
+            at, client_id = exchange.clock.now(), _client_id(request)
+            exchange.log.add(dialect, request.method, request.path, status, at, client_id)
+        return reply
+
+    return handle
+
+
+def _client_id(request: Request) -> str | None:
+    """The idempotency key that a request names, in its query or its JSON body."""
+    for name in _ID_PARAMETERS:
+        value = request.value(name)
+        if value:
+            return value
+    if not request.body.startswith(b"{"):
+        return None
+    try:
+        content = json.loads(request.body)
+    except ValueError:
+        return None
+    found = next((content.get(name) for name in _ID_PARAMETERS if content.get(name)), None)
+    return found if isinstance(found, str) else None

@@ -1,0 +1,122 @@
+"""The whole exchange in one value: clock, one engine per market, request log. Dialects read it, `server` serves it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from decimal import Decimal
+
+from quant_pipeline.exchange.bars.files import FileBars
+from quant_pipeline.exchange.bars.generator import GeneratedBars
+from quant_pipeline.exchange.bars.source import BarSource
+from quant_pipeline.exchange.clock import Clock, parse_time
+from quant_pipeline.exchange.config import ExchangeConfig
+from quant_pipeline.exchange.engine import Engine, EngineRules
+from quant_pipeline.exchange.feed import Feed
+from quant_pipeline.exchange.journal import Journal
+from quant_pipeline.exchange.matching import MatchRules
+from quant_pipeline.exchange.orders import SimOrder
+from quant_pipeline.exchange.request_log import RequestLog
+from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market
+from quant_pipeline.markets.rules import fee_rates
+
+ALPACA_QTY_DECIMALS = 9
+"""Alpaca takes fractions of a share to nine decimals, finer than the lots the desk trades."""
+
+
+class Exchange:
+    """Both venues on one clock."""
+
+    def __init__(self, config: ExchangeConfig) -> None:
+        """Open the accounts, or take them up again from `config.state_path`.
+
+        Raises:
+            ValueError: the data folder or the state file does not fit.
+        """
+        self.config = config
+        self.clock = Clock(config.clock)
+        self.log = RequestLog()
+        self.engines: dict[str, Engine] = {}
+        self._journal = Journal(config.state_path, config.seed) if config.state_path is not None else None
+        self._feeds = {market.name: self._feed(market) for market in (US_EQUITY, KRW_CRYPTO)}
+        self._open_accounts()
+        if self._journal is not None:
+            self._resume(self._journal)
+
+    @property
+    def us(self) -> Engine:
+        """The stock account behind Alpaca's dialect."""
+        return self.engines[US_EQUITY.name]
+
+    @property
+    def krw(self) -> Engine:
+        """The crypto account behind Upbit's dialect."""
+        return self.engines[KRW_CRYPTO.name]
+
+    def now(self) -> datetime:
+        """The present time, with everything that is due up to it done."""
+        at = self.clock.now()
+        for engine in self.engines.values():
+            engine.advance(at)
+        return at
+
+    def reset(self) -> None:
+        """Empty accounts, orders and the request log; the clock and the prices stay."""
+        self.log = RequestLog()
+        if self._journal is not None:
+            self._journal.clear()
+        self._open_accounts()
+
+    def close(self) -> None:
+        """Close the state file."""
+        if self._journal is not None:
+            self._journal.close()
+
+    def _feed(self, market: Market) -> Feed:
+        config = self.config
+        stocks = market.venue == "alpaca"
+        source: BarSource
+        folder = None if config.data_dir is None else config.data_dir / market.name
+        if folder is not None and folder.is_dir():
+            source = FileBars(market, folder)
+        else:
+            source = GeneratedBars(market, config.seed, config.us_symbols if stocks else config.krw_symbols)
+        return Feed(source, config.half_spread_bp_us if stocks else config.half_spread_bp_krw)
+
+    def _open_accounts(self) -> None:
+        config = self.config
+        for market, cash in ((US_EQUITY, config.usd_cash), (KRW_CRYPTO, config.krw_cash)):
+            engine = Engine(self._feeds[market.name], engine_rules(market, config.max_participation), cash, config.seed)
+            engine.on_change = Recorder(self._journal, market.name, engine)
+            self.engines[market.name] = engine
+
+    def _resume(self, journal: Journal) -> None:
+        for market, memory in journal.load().items():
+            self.engines[market].restore(memory.account, memory.orders, memory.used_ids)
+            if self.clock.mode == "manual" and memory.at is not None:
+                self.clock.set(max(self.clock.now(), parse_time(memory.at)))
+
+
+class Recorder:
+    """Writes each change of one engine to the journal, if there is one."""
+
+    def __init__(self, journal: Journal | None, market: str, engine: Engine) -> None:
+        """Record changes of `engine` under the name `market`."""
+        self._journal = journal
+        self._market = market
+        self._engine = engine
+
+    def __call__(self, order: SimOrder | None, burnt_id: str | None) -> None:
+        """Record that `order` changed, or that an id was used up."""
+        if self._journal is not None:
+            self._journal.write(self._market, self._engine.account, order, burnt_id)
+
+
+def engine_rules(market: Market, max_participation: Decimal | None) -> EngineRules:
+    """How each venue treats orders. Alpaca charges nothing here, like its own paper account."""
+    if market.venue == "alpaca":
+        match = MatchRules(ALPACA_QTY_DECIMALS, max_participation)
+        return EngineRules(match, (Decimal(0), Decimal(0)), burns_ids=False, refuses_wash_trades=True, keeps_remainder=False)
+    rates = fee_rates(market, parse_time("2025-08-01").date())
+    fees = (Decimal(repr(rates.buy_rate)), Decimal(repr(rates.sell_rate)))
+    match = MatchRules(market.qty_decimals, max_participation)
+    return EngineRules(match, fees, burns_ids=True, refuses_wash_trades=False, keeps_remainder=True)

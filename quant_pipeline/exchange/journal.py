@@ -1,0 +1,218 @@
+"""The state file: accounts and orders as a journal of JSON lines that survives a crash at any byte. No trading."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from quant_pipeline.core.values import Fill, OrderState, Side
+from quant_pipeline.exchange.account import Account, Holding
+from quant_pipeline.exchange.orders import Force, Kind, SimOrder, Ticket
+
+
+@dataclass(slots=True)
+class Memory:
+    """What the journal says of one market; `at` is the latest time it names."""
+
+    account: Account
+    orders: list[SimOrder] = field(default_factory=list)
+    used_ids: dict[str, str] = field(default_factory=dict)
+    at: str | None = None
+
+
+class Journal:
+    """Appends one line per change; the last line of each order and account counts. A torn last line is dropped."""
+
+    def __init__(self, path: Path, seed: int) -> None:
+        """Open or create the file at `path` for the generated market of `seed`.
+
+        Raises:
+            ValueError: the file belongs to another seed or is no state file.
+        """
+        self._path = path
+        self._seed = seed
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._lines = self._read()
+        self._rewrite(compact(self._lines))
+        self._file = path.open("a", encoding="utf-8")
+
+    def write(self, market: str, account: Account, order: SimOrder | None, burnt_id: str | None) -> None:
+        """Append a change of `market` and bring it to the operating system before the answer is sent."""
+        line: dict[str, Any] = {"market": market, "account": _account_line(account)}
+        if order is not None:
+            line["order"] = order_line(order)
+        if burnt_id is not None:
+            line["burnt_id"] = burnt_id
+        self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+        self._file.flush()
+
+    def load(self) -> dict[str, Memory]:
+        """What is remembered, by market name."""
+        memories: dict[str, Memory] = {}
+        for line in compact(self._lines):
+            market = line["market"]
+            memory = memories.setdefault(market, Memory(_read_account(line["account"])))
+            memory.account = _read_account(line["account"])
+            if "order" in line:
+                order = read_order(line["order"])
+                memory.orders.append(order)
+                memory.used_ids[order.ticket.client_id] = order.venue_id
+                memory.at = max(memory.at or "", line["order"]["updated_at"])
+            if "burnt_id" in line:
+                memory.used_ids.setdefault(line["burnt_id"], "")
+        self._lines = []
+        return memories
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._file.close()
+        self._rewrite([])
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        lines: list[dict[str, Any]] = []
+        raw = self._path.read_text(encoding="utf-8").split("\n")
+        for number, text in enumerate(raw, 1):
+            if not text:
+                continue
+            try:
+                lines.append(json.loads(text))
+            except json.JSONDecodeError as error:
+                if number == len(raw):  # written while the process died
+                    continue
+                msg = f"{self._path} line {number} is not a state of the exchange ({error}); remove the file to start anew"
+                raise ValueError(msg) from error
+        if not lines:
+            return []
+        header = lines.pop(0)
+        if header.get("seed") != self._seed:
+            msg = (
+                f"{self._path} belongs to seed {header.get('seed')} but the exchange is started with seed {self._seed}; "
+                "use that seed, another state_path, or remove the file"
+            )
+            raise ValueError(msg)
+        return lines
+
+    def _rewrite(self, lines: list[dict[str, Any]]) -> None:
+        """Replace the file in one step."""
+        fresh = self._path.with_name(self._path.name + ".new")
+        with fresh.open("w", encoding="utf-8") as file:
+            for line in [{"exchange_state": 1, "seed": self._seed}, *lines]:
+                file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(self._path)
+
+
+def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The lines that still count: the last of each order, every burnt id, and the last account last."""
+    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    for line in lines:
+        market = line["market"]
+        if "order" in line:
+            kept[market, "order " + line["order"]["venue_id"]] = {**line, "burnt_id": None}
+        if line.get("burnt_id") is not None:
+            kept[market, "id " + line["burnt_id"]] = {"market": market, "burnt_id": line["burnt_id"]}
+        kept.pop((market, "account"), None)
+        kept[market, "account"] = {"market": market}
+        kept[market, "account"]["account"] = line["account"]
+    accounts = {market: line["account"] for (market, what), line in kept.items() if what == "account"}
+    return [
+        {key: value for key, value in {**line, "account": accounts[line["market"]]}.items() if value is not None}
+        for line in kept.values()
+    ]
+
+
+def _account_line(account: Account) -> dict[str, Any]:
+    return {
+        "currency": account.currency,
+        "cash": str(account.cash),
+        "locked": str(account.locked),
+        "fees_paid": str(account.fees_paid),
+        "holdings": {
+            symbol: [str(held.qty), str(held.locked), str(held.avg_price)] for symbol, held in account.holdings.items()
+        },
+    }
+
+
+def _read_account(line: dict[str, Any]) -> Account:
+    return Account(
+        line["currency"],
+        Decimal(line["cash"]),
+        Decimal(line["locked"]),
+        Decimal(line["fees_paid"]),
+        {symbol: Holding(*map(Decimal, amounts)) for symbol, amounts in line["holdings"].items()},
+    )
+
+
+def order_line(order: SimOrder) -> dict[str, Any]:
+    """An order as plain JSON values."""
+    return {key: _plain(value) for key, value in asdict(order).items()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime):
+        return value.isoformat()
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return value
+
+
+def _decimal(text: str | None) -> Decimal | None:
+    return None if text is None else Decimal(text)
+
+
+def read_order(line: dict[str, Any]) -> SimOrder:
+    """The order that `order_line` wrote."""
+    ticket, expires = line["ticket"], line["expires_at"]
+    return SimOrder(
+        seq=line["seq"],
+        venue_id=line["venue_id"],
+        ticket=Ticket(
+            ticket["client_id"],
+            ticket["symbol"],
+            Side(ticket["side"]),
+            Kind(ticket["kind"]),
+            Force(ticket["force"]),
+            _decimal(ticket["qty"]),
+            _decimal(ticket["funds"]),
+            _decimal(ticket["limit_price"]),
+            ticket["wire"],
+        ),
+        state=OrderState(line["state"]),
+        submitted_at=datetime.fromisoformat(line["submitted_at"]),
+        updated_at=datetime.fromisoformat(line["updated_at"]),
+        looked_until=line["looked_until"],
+        expires_at=None if expires is None else datetime.fromisoformat(expires),
+        hold_price=Decimal(line["hold_price"]),
+        reserved=Decimal(line["reserved"]),
+        reserved_qty=Decimal(line["reserved_qty"]),
+        filled_qty=Decimal(line["filled_qty"]),
+        filled_funds=Decimal(line["filled_funds"]),
+        fee=Decimal(line["fee"]),
+        fills=tuple(
+            Fill(
+                fill["fill_id"],
+                Decimal(fill["qty"]),
+                Decimal(fill["price"]),
+                Decimal(fill["fee"]),
+                datetime.fromisoformat(fill["at"]),
+            )
+            for fill in line["fills"]
+        ),
+    )

@@ -124,8 +124,8 @@ def compute_features(
     """Feature values of every bar of the requested sessions.
 
     The month anchor of `anchor` applies, so the bytes do not depend on the range asked for: `bars` must reach back to
-    `history.since` for `feature_set.warmup_bars(bars_per_day)`, or hold so many bars before the month. With
-    `bars_per_day` above 1 absent bars count as bars without trade (close carried forward, volume 0) on a grid round the clock.
+    `history.since` for `feature_set.warmup_bars(bars_per_day)`, or hold so many bars before the month. With more than
+    one bar a day, absent bars count as bars without trade (close carried forward, volume 0) on a grid round the clock.
 
     Returns:
         Frame (symbol, ts, session, <columns>), sorted by (symbol, ts), one row per existing bar; NaN where a value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from datetime import date, timedelta
 
 import numpy as np
@@ -26,12 +27,14 @@ from quant_pipeline.core.indicators import INDICATORS, Indicator, compute_indica
 from quant_pipeline.core.strategies import compute_signals
 from quant_pipeline_tests.core.series import all_sessions, random_bars
 
+type Hashes = dict[tuple[Hashable, ...], str]
+
 DAILY = random_bars(11, ("A", "B"), 760)
 HOURLY = random_bars(12, ("KRW-BTC", "KRW-THIN"), 24 * 130, interval="1h", absent=0.15)
 HOURLY_HISTORY = History("1h")
 
 
-def hashes(frame: pd.DataFrame) -> dict[tuple[object, ...], str]:
+def hashes(frame: pd.DataFrame) -> Hashes:
     return content_hashes(frame, by=("session", "symbol"))
 
 
@@ -42,7 +45,7 @@ def thin(bars: pd.DataFrame) -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def daily_reference() -> dict[tuple[object, ...], str]:
+def daily_reference() -> Hashes:
     return hashes(compute_signals_and_indicators(DAILY, all_sessions(DAILY)))
 
 
@@ -53,14 +56,14 @@ def compute_signals_and_indicators(bars: pd.DataFrame, sessions: list[date]) -> 
 
 @settings(max_examples=12, deadline=None)
 @given(first=st.integers(0, 755), length=st.integers(1, 70))
-def test_any_range_gives_the_same_bytes(daily_reference, first: int, length: int) -> None:
+def test_any_range_gives_the_same_bytes(daily_reference: Hashes, first: int, length: int) -> None:
     wanted = all_sessions(DAILY)[first : first + length]
     found = hashes(compute_signals_and_indicators(DAILY, wanted))
     assert found == {key: value for key, value in daily_reference.items() if key[0] in set(wanted)}
     assert len(found) == 2 * len(wanted)
 
 
-def test_a_frame_that_reaches_back_only_as_far_as_needed_gives_the_same_bytes(daily_reference) -> None:
+def test_a_frame_that_reaches_back_only_as_far_as_needed_gives_the_same_bytes(daily_reference: Hashes) -> None:
     wanted = all_sessions(DAILY)[700:720]
     since = required_history(wanted[0], max_warmup(), "1d")
     enough = DAILY[(DAILY["ts"].dt.date >= since) & (DAILY["ts"].dt.date <= wanted[-1])].reset_index(drop=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,21 +11,23 @@ import pytest
 from quant_pipeline.core.features import FEATURE_SETS, FeatureSet, basic_features, compute_features
 from quant_pipeline.core.indicators import INDICATORS, Indicator, compute_indicators
 from quant_pipeline.core.strategies import STRATEGIES, Strategy, compute_signals
-from quant_pipeline_tests.core.causality import LookAheadError, check_no_look_ahead
+from quant_pipeline_tests.core.causality import Compute, LookAheadError, check_no_look_ahead
 from quant_pipeline_tests.core.series import all_sessions, random_bars
+
+type Leak = Callable[[np.ndarray], np.ndarray]
 
 SYMBOLS = ("KRW-BTC", "KRW-ETH")
 
 
-def indicators_of(*indicators: Indicator):
+def indicators_of(*indicators: Indicator) -> Compute:
     return lambda bars: compute_indicators(bars, all_sessions(bars), indicators=indicators)
 
 
-def features_of(feature_set: FeatureSet, bars_per_day: int):
+def features_of(feature_set: FeatureSet, bars_per_day: int) -> Compute:
     return lambda bars: compute_features(bars, all_sessions(bars), bars_per_day=bars_per_day, feature_set=feature_set)
 
 
-def signals_of(strategy: Strategy):
+def signals_of(strategy: Strategy) -> Compute:
     def compute(bars: pd.DataFrame) -> pd.DataFrame:
         rows = compute_indicators(bars, all_sessions(bars))
         return compute_signals(rows.assign(external_signal=0.25), {strategy.name: 1.0}, strategies=(strategy,))
@@ -56,11 +60,11 @@ def test_strategy_does_not_look_ahead(strategy: Strategy) -> None:
     check_no_look_ahead(signals_of(strategy), random_bars(5, SYMBOLS, 150), cuts=6)
 
 
-def _leaking_indicator(compute) -> Indicator:
+def _leaking_indicator(compute: Leak) -> Indicator:
     return Indicator("leak", ("leak",), 1, 0, lambda bars: {"leak": compute(bars["close"])})
 
 
-LEAKS = {
+LEAKS: dict[str, Leak] = {
     "next bar": lambda close: pd.Series(close).shift(-1).to_numpy(),
     "centred window": lambda close: pd.Series(close).rolling(5, center=True).mean().to_numpy(),
     "scaled by the whole series": lambda close: close / close.max(),
@@ -70,7 +74,7 @@ LEAKS = {
 
 
 @pytest.mark.parametrize("leak", LEAKS.values(), ids=LEAKS.keys())
-def test_planted_leak_in_an_indicator_is_caught(leak) -> None:
+def test_planted_leak_in_an_indicator_is_caught(leak: Leak) -> None:
     with pytest.raises(LookAheadError, match="leak at KRW-"):
         check_no_look_ahead(indicators_of(_leaking_indicator(leak)), random_bars(6, SYMBOLS, 120, flat=0.0))
 
@@ -105,5 +109,5 @@ def test_planted_leak_in_a_strategy_is_caught() -> None:
         return np.sign(frame.groupby("symbol")["return_1"].shift(-1)).to_numpy(dtype=np.float64)
 
     leaky = Strategy("leaky", 1, ("return_1",), vote)
-    with pytest.raises(LookAheadError, match="score|vote"):
+    with pytest.raises(LookAheadError, match=r"score|vote"):
         check_no_look_ahead(signals_of(leaky), random_bars(8, SYMBOLS, 120))

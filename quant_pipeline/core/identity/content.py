@@ -1,9 +1,9 @@
 """Hashes of tables and of lists of hashes, independent of library versions, chunking and file formats.
 
 The canonical form, column by column in the order of their names: the name and the row count, a letter for the kind,
-then the values: `f` float64, `i` int64, `b` one byte, `t` int64 nanoseconds since 1970 UTC, `d` int64 days since 1970,
-`o` one tagged value after the other. Numbers are little-endian; every NaN is the same NaN, -0.0 is 0.0; texts carry
-their length. Row order counts, column order does not.
+then the values: `f` float64, `i` int64, `b` one byte, `t` int64 nanoseconds since 1970 UTC, `o` one tagged value after
+the other (texts with their length, dates, decimals, nothing). Numbers are little-endian; every NaN is the same NaN,
+-0.0 is 0.0. Row order counts, column order does not.
 """
 
 from __future__ import annotations
@@ -129,10 +129,7 @@ def _canonical(name: str, values: pd.Series) -> _Column:
         if dtype.kind == "M":
             msg = f"column {name} has times without a zone; localize it to UTC, or use dates for days"
             raise ValueError(msg)
-    objects = values.astype(object).tolist()
-    if objects and all(type(value) is date for value in objects):
-        return _fixed(name, b"d", np.array(objects, dtype="datetime64[D]").astype(np.int64).astype("<i8"))
-    encoded = [_tagged(name, value) for value in objects]
+    encoded = [_tagged(name, value) for value in values.astype(object).tolist()]
     offsets = np.concatenate(([0], np.cumsum([len(item) for item in encoded], dtype=np.int64))).astype(np.int64)
     return _Column(name, b"o", b"".join(encoded), offsets)
 

@@ -17,7 +17,7 @@ _LEG_CODES = {
     "rebalance_out": "ro",
     "rebalance_in": "ri",
 }
-_CLIENT_ORDER_ID = re.compile(r"^(?P<decision>[0-9a-f]{32})-(?P<leg>[a-z]{2})-(?P<attempt>[1-9][0-9]{0,3})$")
+_CLIENT_ORDER_ID = re.compile(r"(?P<decision>[0-9a-f]{32})-(?P<leg>[a-z]{2})-(?P<attempt>[1-9][0-9]{0,3})")
 
 
 def decision_id(
@@ -53,7 +53,7 @@ def client_order_id(decision: str, leg: str, attempt: int) -> str:
         msg = f"attempt {attempt} of order {decision}-{code} is not between 1 and {_MAX_ATTEMPT}"
         raise ValueError(msg)
     client_id = f"{decision}-{code}-{attempt}"
-    if _CLIENT_ORDER_ID.match(client_id) is None:
+    if _CLIENT_ORDER_ID.fullmatch(client_id) is None:
         msg = f"{decision!r} is not a decision id (32 hex digits)"
         raise ValueError(msg)
     return client_id
@@ -61,5 +61,5 @@ def client_order_id(decision: str, leg: str, attempt: int) -> str:
 
 def decision_of_order(client_id: str) -> str | None:
     """The decision that a client order id names, or None when the id is not one of ours."""
-    match = _CLIENT_ORDER_ID.match(client_id)
+    match = _CLIENT_ORDER_ID.fullmatch(client_id)
     return None if match is None else match["decision"]

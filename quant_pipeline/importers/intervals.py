@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from quant_pipeline.importers.grid import DAY, INTERVALS, Nanoseconds
+from quant_pipeline.importers.grid import DAY, HOUR, INTERVALS, Nanoseconds
 from quant_pipeline.importers.judge import Judge
 
 _NAMES = {length: name for name, length in INTERVALS.items()}
@@ -32,9 +32,9 @@ def decide_interval(
         return _of_dates(judge, spacing, asked, named)
     if asked is not None:
         return asked
-    known = None if spacing is None else _NAMES.get(spacing)
+    known = None if spacing is None else _name_of(spacing)
     if named in INTERVALS:
-        if spacing is None or spacing == INTERVALS[named] or _is_sparse(times, spacing, INTERVALS[named]):
+        if spacing is None or known == named or _is_sparse(times, spacing, INTERVALS[named]):
             return named
         judge.refuse(
             f"the file name says {named}, its rows are mostly {_spelled(spacing)} apart",
@@ -48,6 +48,11 @@ def decide_interval(
             remedy=f"Supported are {_listed()}; when the bars are thinly traded ones of these, pass the interval.",
         )
     return known
+
+
+def _name_of(spacing: int) -> str | None:
+    # Daily bars may be 23 or 25 hours apart across a clock change, and days across weekends in a short file.
+    return "1d" if DAY - HOUR <= spacing < _WEEKLY else _NAMES.get(spacing)
 
 
 def _of_dates(judge: Judge, spacing: int | None, asked: str | None, named: str | None) -> str:

@@ -45,10 +45,10 @@ def check_zone(bounds: SessionBounds, interval: str, judge: Judge) -> None:
     Raises:
         ImportRefused: over several sessions no bar lies in the first regular hour, or none in the last.
     """
-    if bounds.sessions < _ENOUGH_SESSIONS or INTERVALS[interval] > HOUR:
+    if bounds.sessions < _ENOUGH_SESSIONS or INTERVALS[interval] >= HOUR:
         return
-    first = (bounds.ts >= bounds.opens) & (bounds.ts <= bounds.opens + HOUR)
-    last = (bounds.ts >= bounds.closes - HOUR) & (bounds.ts <= bounds.closes)
+    first = (bounds.ts >= bounds.opens) & (bounds.ts < bounds.opens + HOUR)
+    last = (bounds.ts > bounds.closes - HOUR) & (bounds.ts <= bounds.closes)
     for name, found in (("first", first), ("last", last)):
         if not found.any():
             judge.refuse(

@@ -99,6 +99,8 @@ def open_source(path: Path) -> Source:
     Raises:
         ImportRefused: the file is missing, empty, damaged, or not text.
     """
+    if path.is_dir():
+        raise ImportRefused(path, "the folder holds no price file", remedy="Name a folder with CSV, zip or Parquet files.")
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -153,8 +155,6 @@ def _parquet(path: Path, data: bytes) -> pa.Table:
 
 
 def _text(path: Path, data: bytes) -> str:
-    if not data.strip():
-        raise ImportRefused(path, "the file is empty", remedy="Give a file with a header and at least one row.")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -165,6 +165,8 @@ def _text(path: Path, data: bytes) -> str:
             remedy="Save the file as UTF-8 (a Korean file is often CP949) and import it again.",
             line=line,
         ) from error
+    if not text.strip():
+        raise ImportRefused(path, "the file is empty", remedy="Give a file with a header and at least one row.")
     if "\x00" in text:
         raise ImportRefused(
             path,

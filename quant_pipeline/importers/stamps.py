@@ -66,8 +66,9 @@ def place(raw: RawBars, calendar: CalendarName, judge: Judge, asked: Asked) -> P
     times = frame["time"].to_numpy(dtype="datetime64[ns]")
     nanoseconds = times.astype(np.int64)
     spacing = most_common_spacing(nanoseconds, pd.factorize(frame["symbol"])[0].astype(np.int64))
-    midnights = raw.clock == "local" and zone is None and bool((nanoseconds % DAY == 0).all())
-    dates = raw.clock == "date" or (midnights and (spacing is None or spacing >= DAY))
+    midnights = raw.clock == "local" and zone in (None, zone_of(calendar)) and bool((nanoseconds % DAY == 0).all())
+    daily = (asked.interval or asked.named_interval) in (None, "1d") and (spacing is None or spacing >= DAY)
+    dates = raw.clock == "date" or (midnights and daily)
     if raw.clock == "local" and zone is None and not dates:
         judge.refuse(
             "the times have no time zone",

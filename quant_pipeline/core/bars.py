@@ -86,15 +86,18 @@ def validate_bars(frame: pd.DataFrame) -> list[Violation]:
     """Every broken rule of a bar frame; an empty list means the frame is sound.
 
     Rules of the frame: `missing_column`, `wrong_type` (when one of these is found nothing else is checked).
+    `missing_key` is a row without symbol or ts, of which nothing else is checked.
     Rules of a bar: `not_finite`, `price_not_positive`, `low_above_body` (low > open or close), `high_below_body`,
     `negative_volume`, `duplicate` (symbol and ts seen before), `unsorted` (stands before its predecessor).
     """
     shape = list(_shape_violations(frame))
     if shape or frame.empty:
         return shape
-    found: list[Violation] = []
-    for rule, mask, columns in _bar_rules(frame):
-        found.extend(_violations(frame, rule, mask, columns))
+    keyless = frame["symbol"].isna().to_numpy() | frame["ts"].isna().to_numpy()
+    found = [Violation("", None, "missing_key", f"row {row}") for row in np.flatnonzero(keyless).tolist()]
+    keyed = frame[~keyless] if found else frame
+    for rule, mask, columns in _bar_rules(keyed):
+        found.extend(_violations(keyed, rule, mask, columns))
     return found
 
 

@@ -75,6 +75,18 @@ def test_symbols_out_of_order_are_unsorted() -> None:
     assert [item.rule for item in validate_bars(frame)] == ["unsorted"]
 
 
+def test_rows_without_symbol_or_time_are_reported_and_the_rest_is_checked() -> None:
+    frame = random_bars(3, ("A",), 6)
+    frame.loc[1, "symbol"] = None
+    frame.loc[2, "ts"] = pd.NaT
+    frame.loc[4, "volume"] = -1.0
+    assert [(item.rule, item.value) for item in validate_bars(frame)] == [
+        ("missing_key", "row 1"),
+        ("missing_key", "row 2"),
+        ("negative_volume", "volume=-1.0"),
+    ]
+
+
 def test_wrong_shape_is_reported_and_nothing_else_is_looked_at() -> None:
     frame = random_bars(4, ("A",), 5).drop(columns="volume").assign(open=1)
     frame["ts"] = frame["ts"].dt.tz_localize(None)

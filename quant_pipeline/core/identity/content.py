@@ -9,6 +9,7 @@ the other (texts with their length, dates, decimals, nothing). Numbers are littl
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +31,11 @@ class _Column:
     name: str
     kind: bytes
     data: bytes
-    offsets: npt.NDArray[np.int64]
+    offsets: list[int]
+
+    def head(self, size: int) -> bytes:
+        """What stands before the values of `size` rows."""
+        return _text(self.name) + struct.pack("<q", size) + self.kind
 
 
 def content_hash(frame: pd.DataFrame | Columns, columns: Sequence[str] | None = None) -> str:
@@ -50,7 +55,7 @@ def content_hash(frame: pd.DataFrame | Columns, columns: Sequence[str] | None = 
 def canonical_bytes(frame: pd.DataFrame | Columns, columns: Sequence[str] | None = None) -> bytes:
     """The canonical form itself (see the module); errors as `content_hash`."""
     prepared, size = _prepare(frame, columns)
-    return b"".join(part for column in prepared for part in _slice(column, 0, size))
+    return b"".join(part for column in prepared for part in (column.head(size), column.data))
 
 
 def content_hashes(
@@ -72,14 +77,15 @@ def content_hashes(
     grouped = frame.groupby(list(by), sort=True, observed=True)
     order = np.argsort(grouped.ngroup().to_numpy(), kind="stable")
     prepared, _ = _prepare(frame.iloc[order], names)
+    sizes = grouped.size()
+    heads = {count: [column.head(count) for column in prepared] for count in set(sizes.tolist())}
     begin = 0
-    for key, count in grouped.size().items():
-        digest = hashlib.sha256()
-        for column in prepared:
-            for part in _slice(column, begin, begin + int(count)):
-                digest.update(part)
-        found[key if isinstance(key, tuple) else (key,)] = digest.hexdigest()
-        begin += int(count)
+    for key, count in zip(sizes.index.tolist(), sizes.tolist(), strict=True):
+        end = begin + count
+        values = [column.data[column.offsets[begin] : column.offsets[end]] for column in prepared]
+        parts = (part for pair in zip(heads[count], values, strict=True) for part in pair)
+        found[key if isinstance(key, tuple) else (key,)] = hashlib.sha256(b"".join(parts)).hexdigest()
+        begin = end
     return found
 
 
@@ -102,16 +108,11 @@ def _prepare(frame: pd.DataFrame | Columns, columns: Sequence[str] | None) -> tu
         msg = f"columns {', '.join(missing)} are not in the table; it has {', '.join(map(str, names))}"
         raise ValueError(msg)
     prepared = [_canonical(name, pd.Series(frame[name])) for name in chosen]
-    sizes = {column.offsets.size - 1 for column in prepared}
+    sizes = {len(column.offsets) - 1 for column in prepared}
     if len(sizes) > 1:
         msg = f"columns have different lengths {sorted(sizes)}; a table needs equal ones"
         raise ValueError(msg)
     return prepared, sizes.pop() if sizes else 0
-
-
-def _slice(column: _Column, begin: int, end: int) -> tuple[bytes, ...]:
-    head = _text(column.name) + struct.pack("<q", end - begin) + column.kind
-    return head, column.data[int(column.offsets[begin]) : int(column.offsets[end])]
 
 
 def _canonical(name: str, values: pd.Series) -> _Column:
@@ -130,12 +131,12 @@ def _canonical(name: str, values: pd.Series) -> _Column:
             msg = f"column {name} has times without a zone; localize it to UTC, or use dates for days"
             raise ValueError(msg)
     encoded = [_tagged(name, value) for value in values.astype(object).tolist()]
-    offsets = np.concatenate(([0], np.cumsum([len(item) for item in encoded], dtype=np.int64))).astype(np.int64)
-    return _Column(name, b"o", b"".join(encoded), offsets)
+    return _Column(name, b"o", b"".join(encoded), [0, *itertools.accumulate(len(item) for item in encoded)])
 
 
 def _fixed(name: str, kind: bytes, values: npt.NDArray[Any]) -> _Column:
-    return _Column(name, kind, values.tobytes(), np.arange(values.size + 1, dtype=np.int64) * values.dtype.itemsize)
+    width = values.dtype.itemsize
+    return _Column(name, kind, values.tobytes(), list(range(0, (values.size + 1) * width, width)))
 
 
 def _canonical_floats(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -23,7 +23,8 @@ def test_canonical_form_is_fixed_byte_by_byte() -> None:
     expected = (
         struct.pack("<q", 1) + b"a" + struct.pack("<q", 2) + b"o"
         + b"s" + struct.pack("<q", 2) + b"\xc3\xa9" + b"0"
-        + struct.pack("<q", 1) + b"x" + struct.pack("<q", 2) + b"f" + struct.pack("<d", 1.5) + struct.pack("<d", math.nan)
+        + struct.pack("<q", 1) + b"x" + struct.pack("<q", 2) + b"f"
+        + struct.pack("<dd", 1.5, math.nan)
     )  # fmt: skip
     assert canonical_bytes(frame) == expected
 
@@ -128,7 +129,7 @@ def test_tables_without_a_canonical_form_are_refused_with_the_column() -> None:
         content_hash({"ts": pd.to_datetime(["2024-01-01"])})
     with pytest.raises(ValueError, match="column x holds 2024-01-01 00:00:00 without a time zone"):
         content_hash({"x": pd.Series([datetime(2024, 1, 1), "a"], dtype=object)})  # noqa: DTZ001
-    with pytest.raises(TypeError, match="column x holds .* of type set"):
+    with pytest.raises(TypeError, match=r"column x holds .* of type set"):
         content_hash({"x": [{1}]})
     with pytest.raises(ValueError, match="columns close are not in the table; it has open"):
         content_hash(pd.DataFrame({"open": [1.0]}), ["close"])

@@ -75,7 +75,7 @@ class AdminClient:
 
     def _call(
         self, method: str, what: str, params: dict[str, str | None] | None = None, body: dict[str, object] | None = None
-    ) -> Any:
+    ) -> Any:  # noqa: ANN401 - JSON
         url = f"{self._url}/admin/{what}"
         answer = self._session.request(method, url, params=params, json=body, timeout=_TIMEOUT)
         content = answer.json()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from email.utils import format_datetime
 
 from quant_pipeline.exchange.admin import admin_reply
 from quant_pipeline.exchange.alpaca import words as alpaca_words
+from quant_pipeline.exchange.alpaca.account import account_routes
 from quant_pipeline.exchange.alpaca.auth import check_keys
 from quant_pipeline.exchange.alpaca.data import data_routes
-from quant_pipeline.exchange.alpaca.trading import trading_routes as alpaca_trading_routes
+from quant_pipeline.exchange.alpaca.orders import order_routes
+from quant_pipeline.exchange.alpaca.reference import reference_routes
 from quant_pipeline.exchange.exchange import Exchange
 from quant_pipeline.exchange.http import Handler, Reply, Request, json_reply
 from quant_pipeline.exchange.limits import Admission, Allowance, Limiter
@@ -17,7 +20,7 @@ from quant_pipeline.exchange.routing import Route, find_route
 from quant_pipeline.exchange.upbit import words as upbit_words
 from quant_pipeline.exchange.upbit.auth import TokenCheck
 from quant_pipeline.exchange.upbit.quotation import quotation_routes
-from quant_pipeline.exchange.upbit.trading import trading_routes as upbit_trading_routes
+from quant_pipeline.exchange.upbit.trading import trading_routes
 
 _QUOTATION_GROUPS = ("market", "candles", "ticker", "orderbook")
 _ID_PARAMETERS = ("client_order_id", "identifier")
@@ -28,7 +31,12 @@ Answer = Callable[[Request], Reply]
 def alpaca_handler(exchange: Exchange) -> Handler:
     """What answers on Alpaca's port."""
     config = exchange.config
-    routes = (*alpaca_trading_routes(exchange), *data_routes(exchange))
+    routes = (
+        *order_routes(exchange),
+        *account_routes(exchange),
+        *reference_routes(exchange),
+        *data_routes(exchange),
+    )
     limiter = Limiter(
         {
             "trading": Allowance(config.alpaca_trading_per_minute, 60.0),
@@ -49,8 +57,8 @@ def alpaca_handler(exchange: Exchange) -> Handler:
             "X-RateLimit-Reset": str(int(admission.resets_at)),
         }
         if not admission.allowed:
-            slow_down = {"message": "too many requests."} if group == "data" else {"code": 42910000, "message": "rate limit exceeded"}
-            return json_reply(429, slow_down, headers)
+            message: dict[str, object] = {"code": 42910000, "message": "rate limit exceeded"}
+            return json_reply(429, {"message": "too many requests."} if group == "data" else message, headers)
         if found is None:
             return _with(alpaca_words.error(404, 40410000, "endpoint not found."), headers)
         return _with(_call(found, request), headers)
@@ -61,7 +69,7 @@ def alpaca_handler(exchange: Exchange) -> Handler:
 def upbit_handler(exchange: Exchange) -> Handler:
     """What answers on Upbit's port."""
     config = exchange.config
-    private = upbit_trading_routes(exchange)
+    private = trading_routes(exchange)
     routes = (*quotation_routes(exchange), *private)
     quotation = Allowance(config.upbit_quotation_per_second, 1.0)
     limiter = Limiter(
@@ -126,7 +134,8 @@ def _logged(exchange: Exchange, dialect: str, answer: Answer) -> Handler:
         finally:
             at, client_id = exchange.clock.now(), _client_id(request)
             exchange.log.add(dialect, request.method, request.path, status, at, client_id)
-        return reply
+        # Upbit has no clock endpoint: clients take the venue's time from this header.
+        return _with(reply, {"Date": format_datetime(at, usegmt=True)})
 
     return handle
 

@@ -27,9 +27,11 @@ _ZERO = Decimal(0)
 
 @dataclass(frozen=True, slots=True)
 class EngineRules:
-    """How a venue treats orders. `fee_rates` are fractions of the amount, (buy, sell); `burns_ids`: an id is used up
-    even when its order is refused; `refuses_wash_trades`: no order against a standing one of the same account;
-    `keeps_remainder`: an order by funds ends as cancelled when a remainder too small for a lot was not spent.
+    """How a venue treats orders.
+
+    `fee_rates` are fractions of the amount, (buy, sell). `burns_ids`: an id is used up even when its order is refused.
+    `refuses_wash_trades`: no order against a standing one of the same account. `keeps_remainder`: an order by funds
+    ends as cancelled when a remainder too small for a lot was not spent.
     """
 
     match: MatchRules
@@ -117,7 +119,11 @@ class Engine:
             return
         with exact_money():
             at = int(now.timestamp())
-            due = [(event.at, order.seq, order, event) for order in self.open_orders() if (event := self._next(order, at))]
+            due = [
+                (event.at, order.seq, order, event)
+                for order in self.open_orders()
+                if (event := self._next(order, at)) is not None
+            ]
             heapq.heapify(due)
             while due:
                 _, _, order, event = heapq.heappop(due)

@@ -114,8 +114,8 @@ class Recorder:
 def engine_rules(market: Market, max_participation: Decimal | None) -> EngineRules:
     """How each venue treats orders. Alpaca charges nothing here, like its own paper account."""
     if market.venue == "alpaca":
-        match = MatchRules(ALPACA_QTY_DECIMALS, max_participation)
-        return EngineRules(match, (Decimal(0), Decimal(0)), burns_ids=False, refuses_wash_trades=True, keeps_remainder=False)
+        match, free = MatchRules(ALPACA_QTY_DECIMALS, max_participation), (Decimal(0), Decimal(0))
+        return EngineRules(match, free, burns_ids=False, refuses_wash_trades=True, keeps_remainder=False)
     rates = fee_rates(market, parse_time("2025-08-01").date())
     fees = (Decimal(repr(rates.buy_rate)), Decimal(repr(rates.sell_rate)))
     match = MatchRules(market.qty_decimals, max_participation)

@@ -61,7 +61,7 @@ class Feed:
         return symbol in self.listed
 
     def bars(self, symbol: str, seconds: int, start: int, end: int, now: datetime) -> BarColumns:
-        """Bars of `seconds` stamped in [start, end) as seen at `now`: closed ones, and the forming one with what it has."""
+        """Bars of `seconds` stamped in [start, end) as seen at `now`: closed ones, and what the forming one has."""
         at = int(now.timestamp())
         closed = self._table.closed_by(at)
         if closed >= len(self._table.days):
@@ -76,7 +76,7 @@ class Feed:
         return join([before, rebucket(self.market, seen, seconds).between(start, end)])
 
     def last_bars(self, symbol: str, seconds: int, count: int, before: int, now: datetime) -> BarColumns:
-        """The newest `count` bars stamped before `before` as seen at `now`, oldest first; fewer where history begins."""
+        """The newest `count` bars stamped before `before` as seen at `now`, oldest first; fewer near the epoch."""
         end = min(before, int(now.timestamp()) + 1)
         begin = self.source.begins(symbol)
         span = max(2 * DAY, int(count * seconds * 1.2))
@@ -85,7 +85,7 @@ class Feed:
         while True:
             found = self.bars(symbol, seconds, end - span, end, now)
             if len(found) >= count or end - span <= begin - DAY:
-                return found.slice(max(0, len(found) - count), len(found))
+                return found.part(max(0, len(found) - count), len(found))
             span *= 2
 
     def seen_path(self, symbol: str, start: int, at: int) -> BarColumns:
@@ -93,7 +93,7 @@ class Feed:
         path = self.source.path(symbol, start, at + 1)
         if not len(path) or path.closes[-1] <= at:
             return path
-        whole, last = path.slice(0, len(path) - 1), path.slice(len(path) - 1, len(path))
+        whole, last = path.part(0, len(path) - 1), path.part(len(path) - 1, len(path))
         volume = np.minimum(last.volume, _FIRST_TRADE[self.market.name])
         begun = replace(
             last, high=last.open, low=last.open, close=last.open, volume=volume, value=np.round(volume * last.open, 8)
@@ -129,7 +129,7 @@ class Feed:
         for span in (2 * HOUR, 5 * DAY, 40 * DAY, at - begin + MINUTE):
             found = self.source.path(symbol, at - span, at + 1)
             if len(found):
-                return found.slice(len(found) - 1, len(found))
+                return found.part(len(found) - 1, len(found))
             if at - span < begin:
                 return None
         return None

@@ -133,7 +133,7 @@ class HttpProtocol(asyncio.Protocol):
         )
         try:
             reply = self._handler(request)
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged with its traceback, and the client is told
             # A defect of this server must not end it; the client sees what a broken venue would send.
             _LOG.exception("unhandled error in %s %s", request.method, request.path)
             reply = json_reply(500, {"code": 50010000, "message": "internal server error occurred"})

@@ -91,14 +91,14 @@ class Journal:
             except json.JSONDecodeError as error:
                 if number == len(raw):  # written while the process died
                     continue
-                msg = f"{self._path} line {number} is not a state of the exchange ({error}); remove the file to start anew"
+                msg = f"{self._path} line {number} is no state of the exchange ({error}); remove the file to start anew"
                 raise ValueError(msg) from error
         if not lines:
             return []
         header = lines.pop(0)
         if header.get("seed") != self._seed:
             msg = (
-                f"{self._path} belongs to seed {header.get('seed')} but the exchange is started with seed {self._seed}; "
+                f"{self._path} belongs to seed {header.get('seed')} but the exchange starts with seed {self._seed}; "
                 "use that seed, another state_path, or remove the file"
             )
             raise ValueError(msg)
@@ -161,7 +161,7 @@ def order_line(order: SimOrder) -> dict[str, Any]:
     return {key: _plain(value) for key, value in asdict(order).items()}
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Any) -> Any:  # noqa: ANN401 - JSON
     if isinstance(value, Decimal):
         return str(value)
     if isinstance(value, datetime):

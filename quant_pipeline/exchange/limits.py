@@ -1,4 +1,4 @@
-"""Rate limits as the venues apply them: so many requests of a group in a window, measured on real time. No wire formats."""
+"""Rate limits as the venues apply them: so many requests of a group in a window of real time. No wire formats."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Window:
 
 
 class Limiter:
-    """Counts requests per group in fixed windows; with `block_after`, persisting past refusals blocks for growing times."""
+    """Counts requests per group in fixed windows; who persists past refusals is shut out for growing times."""
 
     def __init__(
         self,
@@ -63,13 +63,18 @@ class Limiter:
             window.number, window.used, window.refused = number, 0, 0
         ends = (number + 1) * allowance.seconds
         if at < self._blocked_until:
-            return Admission(False, allowance.requests, 0, self._blocked_until, self._blocked_until - at)
+            return self._refusal(allowance, self._blocked_until, blocked_for=self._blocked_until - at)
         if window.used < allowance.requests:
             window.used += 1
-            return Admission(True, allowance.requests, allowance.requests - window.used, ends)
+            left = allowance.requests - window.used
+            return Admission(allowed=True, limit=allowance.requests, remaining=left, resets_at=ends)
         window.refused += 1
-        if self._block_after is not None and window.refused > self._block_after:
-            self._blocks += 1
-            self._blocked_until = at + 2.0 ** min(self._blocks - 1, 6)
-            return Admission(False, allowance.requests, 0, self._blocked_until, self._blocked_until - at)
-        return Admission(False, allowance.requests, 0, ends)
+        if self._block_after is None or window.refused <= self._block_after:
+            return self._refusal(allowance, ends)
+        self._blocks += 1
+        self._blocked_until = at + 2.0 ** min(self._blocks - 1, 6)
+        return self._refusal(allowance, self._blocked_until, blocked_for=self._blocked_until - at)
+
+    @staticmethod
+    def _refusal(allowance: Allowance, until: float, *, blocked_for: float = 0.0) -> Admission:
+        return Admission(allowed=False, limit=allowance.requests, remaining=0, resets_at=until, blocked_for=blocked_for)

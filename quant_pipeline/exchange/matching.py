@@ -46,7 +46,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class MatchRules:
-    """`qty_decimals` is the venue's lot; `max_participation` caps one fill to a part of its bar's volume (None: no cap)."""
+    """`qty_decimals` is the venue's lot; `max_participation` caps a fill to a part of a bar's volume (None: none)."""
 
     qty_decimals: int
     max_participation: Decimal | None = None

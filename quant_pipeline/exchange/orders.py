@@ -30,7 +30,7 @@ class Force(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a client asks, after the dialect has checked its form. Exactly one of `qty` and `funds` is set.
+    """What a client asks, its form checked by the dialect. Exactly one of `qty` and `funds` is set.
 
     `funds` is an amount of quote currency to spend before fees. `wire` keeps the words of the dialect to answer with.
     """
@@ -48,9 +48,10 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class SimOrder:
-    """An order as it stands. Money is in quote currency; `reserved` is the cash and `reserved_qty` the holding it binds.
+    """An order as it stands; money is in quote currency.
 
-    `hold_price` is what a unit is reserved at. `looked_until` (epoch seconds) is the opening time of the first bar that has not been matched yet.
+    `reserved` is the cash and `reserved_qty` the holding that it binds, `hold_price` what a unit is reserved at.
+    `looked_until` (epoch seconds) is the opening time of the first bar that has not been matched yet.
     """
 
     seq: int

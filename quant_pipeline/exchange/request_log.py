@@ -1,4 +1,4 @@
-"""The append-only log of requests that tests and people read through the admin API. It holds no secrets and no bodies."""
+"""The append-only log of requests that tests and people read through the admin API. No secrets, no bodies."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from quant_pipeline.exchange.http import Reply, Request, json_reply
 
 
 def check_keys(request: Request, key: str, secret: str, *, data: bool) -> Reply | None:
-    """None for the right keys, else the answer that refuses: 403 without keys and on the data API, 401 for wrong ones."""
+    """None for the right keys, else the refusal: 403 without keys and on the data API, 401 for wrong ones."""
     sent = _sent_keys(request)
     if sent is not None and _same(sent[0], key) and _same(sent[1], secret):
         return None

@@ -26,10 +26,14 @@ _FEEDS = ("sip", "iex", "delayed_sip", "otc", "boats", "overnight")
 class QueryError(Exception):
     """A query parameter is refused; the text is what the venue answers."""
 
+    def __init__(self, name: str, value: str = "", text: str = "") -> None:
+        """Refuse `value` for the parameter `name`, in the words of `text` where the venue has its own."""
+        super().__init__(text or (f"invalid {name}: {value}" if value else f"{name} is required"))
+
 
 @dataclass(frozen=True, slots=True)
 class BarsQuery:
-    """A bars request: `start` and `end` are epoch seconds, `end` inclusive as on the wire; `after` is the page's place."""
+    """A bars request: bounds in epoch seconds, `end` inclusive as on the wire; `after` is where the page begins."""
 
     symbols: tuple[str, ...]
     seconds: int
@@ -148,7 +152,7 @@ class DataApi:
                 continue
             if not room:
                 return page, _token(*_last_of(page))
-            chosen = bars.slice(max(0, len(bars) - room), len(bars)) if query.newest_first else bars.slice(0, room)
+            chosen = bars.part(max(0, len(bars) - room), len(bars)) if query.newest_first else bars.part(0, room)
             rows = bars_json(chosen)
             page[symbol] = rows[::-1] if query.newest_first else rows
             room -= len(rows)
@@ -165,17 +169,17 @@ def parse_bars_query(request: Request, now: datetime, symbols: str) -> BarsQuery
     """
     named = tuple(s for s in dict.fromkeys(symbols.split(",")) if s)
     if not named:
-        raise QueryError("symbols is required")
+        raise QueryError("symbols")
     for symbol in named:
         if not re.fullmatch(r"[A-Z][A-Z0-9./]*", symbol):
-            raise QueryError(f"invalid symbol: {symbol}")
+            raise QueryError("symbol", symbol)
     for name, choices in (("adjustment", _ADJUSTMENTS), ("feed", _FEEDS), ("sort", ("asc", "desc"))):
         value = request.value(name)
         if value and not set(value.split(",")) <= set(choices):
-            raise QueryError(f"invalid {name}: {value}")
+            raise QueryError(name, value)
     limit = request.value("limit") or str(DEFAULT_BARS)
     if not limit.isdigit() or not 1 <= int(limit) <= MAX_BARS:
-        raise QueryError(f"invalid limit: {limit} must be from 1 to {MAX_BARS}")
+        raise QueryError("limit", limit)
     midnight = datetime.combine(now.astimezone(NEW_YORK).date(), datetime.min.time(), NEW_YORK)
     token = request.value("page_token")
     return BarsQuery(
@@ -193,11 +197,11 @@ def _seconds(timeframe: str) -> int:
     """Seconds of a timeframe such as 5Min, 1Hour or 1Day."""
     match = re.fullmatch(r"(\d{1,2})(Min|T|Hour|H|Day|D)", timeframe)
     if match is None:
-        raise QueryError(f"invalid timeframe: {timeframe}")
+        raise QueryError("timeframe", timeframe)
     count, unit = int(match[1]), match[2]
     allowed, seconds = {"M": (59, MINUTE), "T": (59, MINUTE), "H": (23, HOUR), "D": (1, DAY)}[unit[0]]
     if not 1 <= count <= allowed:
-        raise QueryError(f"invalid timeframe: {timeframe}")
+        raise QueryError("timeframe", timeframe)
     return count * seconds
 
 
@@ -210,7 +214,7 @@ def _bound(request: Request, name: str, default: datetime) -> int:
         at = datetime.fromisoformat(text.replace(" ", "+"))
     except ValueError as error:
         message = f"Invalid format for parameter {name}: error parsing '{text}' as RFC3339 or 2006-01-02 time"
-        raise QueryError(message) from error
+        raise QueryError(name, text=message) from error
     if at.tzinfo is None:
         # A bare date is a day in New York: its whole day when it is the end.
         at = at.replace(tzinfo=NEW_YORK if len(text) == 10 else UTC)
@@ -229,7 +233,7 @@ def _read_token(token: str) -> tuple[str, int]:
         symbol, _, ts = base64.b64decode(token, validate=True).decode().partition("|")
         return symbol, int(ts)
     except (binascii.Error, UnicodeDecodeError, ValueError) as error:
-        raise QueryError("invalid page_token") from error
+        raise QueryError("page_token", token) from error
 
 
 def _last_of(page: dict[str, list[dict[str, object]]]) -> tuple[str, int]:

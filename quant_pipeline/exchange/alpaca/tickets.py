@@ -132,7 +132,8 @@ def _limit_price(body: dict[str, Any], kind: Kind) -> Decimal | None:
         return None
     price = decimal_of(value)
     if price is None or price <= 0:
-        raise FormError(422, 40010001, "limit orders require limit price" if value is None else "limit price must be > 0")
+        message = "limit orders require limit price" if value is None else "limit price must be > 0"
+        raise FormError(422, 40010001, message)
     if price % tick_size(US_EQUITY, price):
         message = f"invalid limit_price {price}. sub-penny increment does not fulfill minimum pricing criteria"
         raise FormError(422, 42210000, message)

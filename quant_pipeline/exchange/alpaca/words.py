@@ -31,6 +31,11 @@ def asset_id(symbol: str) -> str:
     return str(uuid.uuid5(_ASSETS, symbol))
 
 
+def symbol_of(name: str, listed: frozenset[str]) -> str:
+    """The symbol behind a path segment that is a symbol or an asset id."""
+    return next((symbol for symbol in listed if asset_id(symbol) == name), name)
+
+
 def cents(amount: Decimal, decimals: int = 9) -> str:
     """An amount with at most `decimals` decimals."""
     return plain(amount.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN))

@@ -41,7 +41,7 @@ class BarColumns:
         """The number of bars."""
         return len(self.ts)
 
-    def slice(self, start: int, stop: int) -> BarColumns:
+    def part(self, start: int, stop: int) -> BarColumns:
         """The bars at positions [start, stop)."""
         return self.take(slice(start, stop))
 
@@ -62,7 +62,7 @@ class BarColumns:
     def between(self, start: int, end: int) -> BarColumns:
         """The bars stamped in [start, end)."""
         first, last = np.searchsorted(self.ts, (start, end))
-        return self.slice(int(first), int(last))
+        return self.part(int(first), int(last))
 
 
 def empty_columns() -> BarColumns:

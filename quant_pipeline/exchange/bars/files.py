@@ -1,4 +1,4 @@
-"""Real bars from files: a folder `<symbol>/<interval>.parquet` (or .csv, .csv.gz) in bar-frame form. Nothing is made up.
+"""Real bars from files, a folder `<symbol>/<interval>.parquet` (.csv, .csv.gz) in bar-frame form. Nothing is made up.
 
 The finest file that covers a time is what orders are matched against; coarser bars come from their own file where
 there is one, else they are aggregates of finer ones.
@@ -72,7 +72,7 @@ class FileBars:
         """
         finest = self._path(symbol)
         first, last = np.searchsorted(finest.opens, (start, end))
-        return finest.slice(int(first), int(last))
+        return finest.part(int(first), int(last))
 
     def _load(self, symbol: str) -> dict[int, BarColumns]:
         return {seconds: _read(self._market, path, seconds) for seconds, path in self._files[symbol].items()}
@@ -119,7 +119,7 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
         msg = f"{path} lacks the columns {', '.join(missing)}; a bar file has {', '.join(needed)}"
         raise ValueError(msg)
     stamps = pd.DatetimeIndex(pd.to_datetime(frame["ts"], utc=True)).as_unit("s")
-    ts = stamps.asi8.astype(np.int64)
+    ts: Ints = stamps.to_numpy().astype("datetime64[s]").astype(np.int64)
     order = np.argsort(ts, kind="stable")
     ts = ts[order]
     o, h, low, c, v = (frame[name].to_numpy(np.float64)[order] for name in needed[1:])

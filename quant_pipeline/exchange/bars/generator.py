@@ -131,7 +131,7 @@ class GeneratedBars:
         if model.absent_rate > 0.0:
             traded &= detail[3] >= model.absent_rate * symbol_spec(symbol).volatility
         ts = (self._table.opens[sessions, None] + slot * MINUTE)[traded]
-        return self._finish(ts, *(column[traded] for column in (opens, highs, lows, closes, volumes)))
+        return self._finish(ts, tuple(column[traded] for column in (opens, highs, lows, closes)), volumes[traded])
 
     def _counts(self, sessions: Ints) -> Ints:
         """The number of minutes in each session."""
@@ -154,11 +154,11 @@ class GeneratedBars:
         steps = self._common[block] + np.sqrt(1.0 - _COMMON_WEIGHT) * bell(read(symbol, "minute steps"))
         return steps, quarters(read(symbol, "minute detail"))
 
-    def _finish(self, ts: Ints, opens: Floats, highs: Floats, lows: Floats, closes: Floats, volumes: Floats) -> BarColumns:
-        """Prices on the venue's ticks, volumes on its lots."""
+    def _finish(self, ts: Ints, prices: tuple[Floats, ...], volumes: Floats) -> BarColumns:
+        """Prices (open, high, low, close) on the venue's ticks, volumes on its lots."""
         name = self._market.name
         unit = _VOLUME_UNIT[name]
-        o, h, low, c = (on_grid(name, column) for column in (opens, highs, lows, closes))
+        o, h, low, c = (on_grid(name, column) for column in prices)
         volume = np.maximum(np.rint(volumes * unit), 1.0) / unit
         value = np.round((o + h + low + c) * 0.25 * volume, 8)
         return BarColumns(ts, ts, ts + MINUTE, o, h, low, c, volume, value)
@@ -168,11 +168,12 @@ def _intraday_shape(slots: int) -> Floats:
     """How lively each slot of a session is, with mean square 1: high at both ends, calm in the middle."""
     middle = (np.arange(slots) + 0.5) / slots - 0.5
     shape = 0.7 + 3.0 * middle * middle
-    return shape / np.sqrt(np.mean(shape * shape))
+    scaled: Floats = shape / np.sqrt(np.mean(shape * shape))
+    return scaled
 
 
 def bridge(log_open: Floats, log_close: Floats, sd: Floats, steps: Floats, counts: Ints) -> Floats:
-    """Brownian bridges from `log_open` to `log_close`, one row per session: (sessions, slots) steps give slots + 1 points.
+    """Brownian bridges from `log_open` to `log_close`, a row per session: (n, slots) steps give (n, slots + 1) points.
 
     A session of fewer slots (`counts`) ends there; the points past its end repeat its close.
     """

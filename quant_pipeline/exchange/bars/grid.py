@@ -38,4 +38,5 @@ def on_grid(market_name: str, prices: Floats) -> Floats:
     # Nearly always one band holds all prices of a block, and then the search per price is saved.
     band = lowest if lowest == highest else np.searchsorted(floors, prices, side="right") - 1
     counted = np.maximum(np.rint(prices * per_unit[band] / steps[band]), 1.0)
-    return counted * steps[band] / per_unit[band]
+    priced: Floats = counted * steps[band] / per_unit[band]
+    return priced

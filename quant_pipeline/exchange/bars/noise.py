@@ -37,7 +37,8 @@ def words(seed: int, first: int, count: int, *parts: str) -> npt.NDArray[np.uint
 def quarters(block: npt.NDArray[np.uint64]) -> Floats:
     """Each 64-bit word as four numbers in [0, 1): shape `block.shape` becomes (4, *block.shape)."""
     shifts = np.array([0, 16, 32, 48], np.uint64).reshape((4,) + (1,) * block.ndim)
-    return ((block[None, ...] >> shifts) & np.uint64(0xFFFF)).astype(np.float64) * _UNIT
+    parts: Floats = ((block[None, ...] >> shifts) & np.uint64(0xFFFF)).astype(np.float64) * _UNIT
+    return parts
 
 
 def bell(block: npt.NDArray[np.uint64]) -> Floats:
@@ -46,4 +47,5 @@ def bell(block: npt.NDArray[np.uint64]) -> Floats:
     Integer arithmetic and one addition each: no log or cosine, whose last bit differs between processors.
     """
     a, b, c, d = quarters(block)
-    return (a + b + c + d - 2.0) * _GAUSS
+    steps: Floats = (a + b + c + d - 2.0) * _GAUSS
+    return steps

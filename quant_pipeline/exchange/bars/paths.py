@@ -20,7 +20,6 @@ from quant_pipeline.exchange.bars.noise import normals
 from quant_pipeline.exchange.bars.sessions import session_table
 from quant_pipeline.exchange.bars.symbols import symbol_spec
 
-
 GENERATED_FROM = date(2012, 1, 3)
 """The first session of every generated price path. Moving it would change every generated price."""
 
@@ -53,7 +52,10 @@ MODELS = {
 
 @dataclass(frozen=True, slots=True)
 class SessionPath:
-    """One symbol, one entry per session from `GENERATED_FROM` on: log prices at the open and close, noise between them, relative activity."""
+    """One symbol, one entry per session from `GENERATED_FROM` on.
+
+    Log prices at the open and close, the standard deviation of the way between them, and the session's volume.
+    """
 
     log_open: Floats
     log_close: Floats

@@ -45,7 +45,9 @@ class BarSource(Protocol):
         ...
 
 
-def bar_frame(source: BarSource, symbols: tuple[str, ...], interval: str, start: datetime, end: datetime) -> pd.DataFrame:
+def bar_frame(
+    source: BarSource, symbols: tuple[str, ...], interval: str, start: datetime, end: datetime
+) -> pd.DataFrame:
     """A bar frame of complete bars stamped in [start, end) straight from a source, without a server.
 
     Raises:

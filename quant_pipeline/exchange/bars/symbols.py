@@ -8,8 +8,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class SymbolSpec:
-    """One symbol: `level` is the price round which its generated path swings, `volatility` scales its own noise,
-    `beta` its share of the market's moves, `activity` is a usual session's volume (shares or coins).
+    """One symbol.
+
+    `level` is the price round which its generated path swings, `volatility` scales its own noise, `beta` its share of
+    the market's moves, `activity` is a usual session's volume (shares or coins). `listing` is the exchange of a share,
+    the Korean name of a coin.
     """
 
     symbol: str
@@ -77,7 +80,7 @@ KRW_SYMBOLS: tuple[str, ...] = tuple(row[0] for row in _KRW)
 
 
 def symbol_spec(symbol: str) -> SymbolSpec:
-    """What is known about `symbol`; for one that is not in the tables, a plausible spec that depends on its name only."""
+    """What is known about `symbol`; one that is not in the tables gets a plausible spec from its name alone."""
     if symbol in _KNOWN:
         return _KNOWN[symbol]
     digest = hashlib.blake2b(symbol.encode(), digest_size=8).digest()

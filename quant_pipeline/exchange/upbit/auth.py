@@ -53,7 +53,7 @@ class TokenCheck:
             self._nonces.discard(self._order.popleft())
 
     def _verified(self, token: str) -> dict[str, Any] | None:
-        """The payload of a token whose signature fits; a foreign key's token is opened to name the key that is wrong."""
+        """The payload of a token whose signature fits; a foreign key's token is opened to say that the key is wrong."""
         parts = token.split(".")
         if len(parts) != 3:
             return None

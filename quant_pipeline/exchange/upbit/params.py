@@ -1,4 +1,4 @@
-"""The parameters of a request in Upbit's dialect, from the query or from a JSON or form body. Nothing is judged here."""
+"""The parameters of a request in Upbit's dialect, from the query or a JSON or form body. Nothing is judged here."""
 
 from __future__ import annotations
 

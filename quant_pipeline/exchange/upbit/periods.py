@@ -11,7 +11,7 @@ from quant_pipeline.exchange.bars.sessions import DAY, week_or_month
 
 
 def calendar_periods(days: BarColumns, unit: str) -> BarColumns:
-    """Aggregate daily bars to periods of `unit` ("week", from Monday, or "month"), stamped 00:00 UTC of the first day."""
+    """Daily bars as periods of `unit` ("week", from Monday, or "month"), stamped 00:00 UTC of the first day."""
     if not len(days):
         return days
     starts = [week_or_month(datetime.fromtimestamp(ts, UTC).date(), unit) for ts in days.ts.tolist()]

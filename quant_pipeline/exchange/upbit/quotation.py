@@ -166,7 +166,7 @@ class QuotationApi:
         at = int(now.timestamp()) + 1
         year = self._feed.last_bars(tick.symbol, DAY, 364, at, now)
         day = self._feed.last_bars(tick.symbol, 60 * MINUTE, 24, at, now)
-        today = year.slice(len(year) - 1, len(year))
+        today = year.part(len(year) - 1, len(year))
         previous = float(year.close[-2]) if len(year) > 1 else float(today.open[0])
         price = float(tick.price)
         change, rate = price - previous, round((price - previous) / previous, 10)

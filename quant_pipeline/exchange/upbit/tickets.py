@@ -1,4 +1,4 @@
-"""From the parameters of `POST /v1/orders` to a ticket, or to the venue's refusal of its form. Balances are the engine's."""
+"""From the parameters of `POST /v1/orders` to a ticket, or to the refusal of its form. Balances are the engine's."""
 
 from __future__ import annotations
 
@@ -91,7 +91,8 @@ def _words(params: Params) -> tuple[Side, str, Force]:
         raise FormError("validation_error", f"ord_type {ord_type} does not go with side {side}")
     for name, needed in zip(("price", "volume"), shape, strict=True):
         if (params.one(name) is not None) != needed:
-            raise FormError("validation_error", f"{name} is {'missing' if needed else 'not allowed'} for ord_type {ord_type}")
+            problem = "missing" if needed else "not allowed"
+            raise FormError("validation_error", f"{name} is {problem} for ord_type {ord_type}")
     if (ord_type == "best" and tif not in ("ioc", "fok")) or (ord_type in ("price", "market") and tif is not None):
         raise FormError("validation_error", f"time_in_force {tif} does not go with ord_type {ord_type}")
     return _SIDES[str(side)], str(ord_type), _FORCES[tif]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 from quant_pipeline.exchange.engine import Engine, exact_money
 from quant_pipeline.exchange.exchange import Exchange
@@ -18,6 +17,7 @@ from quant_pipeline.markets.market import KRW_CRYPTO
 from quant_pipeline.markets.rules import min_notional
 
 _WEEK = timedelta(days=7)
+_BOTH_SIDES = ("best_fok", "best_ioc", "limit", "limit_fok", "limit_ioc", "limit_post_only")
 
 
 def trading_routes(exchange: Exchange) -> tuple[Route, ...]:
@@ -81,8 +81,8 @@ class TradingApi:
                     "name": f"{coin}/{quote}",
                     "order_types": [],
                     "order_sides": ["ask", "bid"],
-                    "bid_types": ["best_fok", "best_ioc", "limit", "limit_fok", "limit_ioc", "limit_post_only", "price"],
-                    "ask_types": ["best_fok", "best_ioc", "limit", "limit_fok", "limit_ioc", "limit_post_only", "market"],
+                    "bid_types": [*_BOTH_SIDES, "price"],
+                    "ask_types": [*_BOTH_SIDES, "market"],
                     "bid": {"currency": quote, "min_total": least},
                     "ask": {"currency": coin, "min_total": least},
                     "max_total": plain(MAX_TOTAL),
@@ -225,7 +225,8 @@ class TradingApi:
         return json_reply(200, [self._json(order, trades=False) for order in kept[(page - 1) * limit : page * limit]])
 
     def _cancel_batch(self, orders: list[SimOrder], now: datetime) -> Reply:
-        done, failed = [], []
+        done: list[dict[str, str]] = []
+        failed: list[dict[str, str]] = []
         for order in orders:
             (failed if self._engine.cancel(order.venue_id, now) is None else done).append(order_stub(order))
         content = {
@@ -242,7 +243,8 @@ def _refusal(refused: RefusedError, symbol: str) -> Reply:
     if refused.reason is RefusalReason.CASH:
         return error(400, "insufficient_funds_bid")
     if refused.reason is RefusalReason.HOLDING:
-        return error(400, "insufficient_funds_ask", MESSAGES["insufficient_funds_ask"].format(currency=symbol.split("-")[1]))
+        message = MESSAGES["insufficient_funds_ask"].format(currency=symbol.split("-")[1])
+        return error(400, "insufficient_funds_ask", message)
     return error(400, "market_offline")
 
 
@@ -260,5 +262,3 @@ def _window(params: Params, now: datetime) -> tuple[datetime, datetime] | None:
     end = given.get("end_time") or (given["start_time"] + _WEEK if given else now)
     start = given.get("start_time", end - _WEEK)
     return (start, end) if timedelta(0) <= end - start <= _WEEK else None
-
-

@@ -89,7 +89,12 @@ def _fee_words(order: SimOrder, buy_fee: Decimal) -> dict[str, str]:
     """Reserved, remaining and paid fee, and what is locked: money for a bid, coins for an ask."""
     ticket = order.ticket
     if ticket.side is Side.SELL:
-        return {"reserved_fee": "0", "remaining_fee": "0", "paid_fee": plain(order.fee), "locked": plain(order.reserved_qty)}
+        return {
+            "reserved_fee": "0",
+            "remaining_fee": "0",
+            "paid_fee": plain(order.fee),
+            "locked": plain(order.reserved_qty),
+        }
     total = (ticket.qty or _ZERO) * order.hold_price if ticket.funds is None else ticket.funds
     left = order.reserved * buy_fee / (1 + buy_fee)
     return {

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 import psycopg2
@@ -20,10 +20,9 @@ import pytest
 from psycopg2 import sql
 
 from quant_pipeline.runtime.postgres import EmbeddedPostgres
+from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
-
-if TYPE_CHECKING:
-    from quant_pipeline.storage.database import Database
+from quant_pipeline.storage.migrate import upgrade
 
 _EXTERNAL: Final = "QUANT_TEST_POSTGRES_DSN"
 
@@ -48,8 +47,6 @@ def postgres() -> Iterator[Dsn]:
 @pytest.fixture(scope="session")
 def migrated_template(postgres: Dsn) -> Iterator[Dsn]:
     """A database with the current schema and no rows, to be cloned; nobody may stay connected to it."""
-    from quant_pipeline.storage.migrate import upgrade
-
     with new_database(postgres) as dsn:
         upgrade(dsn)
         yield dsn
@@ -65,8 +62,6 @@ def empty_database(postgres: Dsn) -> Iterator[Dsn]:
 @pytest.fixture
 def database(postgres: Dsn, migrated_template: Dsn) -> Iterator[Database]:
     """An open database with the current schema and no rows; dropped after the test."""
-    from quant_pipeline.storage.database import Database
-
     with new_database(postgres, template=migrated_template.database) as dsn, closing(Database(dsn)) as opened:
         yield opened
 
@@ -86,7 +81,7 @@ def new_database(admin: Dsn, *, template: str = "template0") -> Iterator[Dsn]:
     """Create a database of a unique name inside a `with` block, and drop it (with whoever is connected) at the end."""
     name = f"quant_test_{uuid.uuid4().hex[:16]}"
     names = {"name": sql.Identifier(name), "template": sql.Identifier(template)}
-    _execute(admin, sql.SQL("CREATE DATABASE {name} TEMPLATE {template}").format(**names))
+    _execute(admin, sql.SQL("CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY").format(**names))
     try:
         yield admin.with_database(name)
     finally:

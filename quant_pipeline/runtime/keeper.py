@@ -1,7 +1,7 @@
 """The small process around each child of a `ProcessGroup`: it ends the child and all that the child started.
 
-It runs `python -c ... GRACE_SECONDS COMMAND...`. Its standard input is a pipe from the group's process: when that closes,
-because the group stops the child or because its process was killed, the child is ended. Nothing else happens here.
+It runs `python -c ... GRACE_SECONDS COMMAND...`. Its standard input is a pipe from the group's process: when that
+closes, because the group stops the child or because its process was killed, the child is ended. Nothing else happens here.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
     wakeup = _wakeup_pipe()
     adopts = adopt_orphans()
     # One thread, and it waits for the child to the end: what a request bound to the starting thread needs.
-    child = subprocess.Popen(
+    child = subprocess.Popen(  # noqa: S603 - the command is the group's
         argv,
         stdin=subprocess.DEVNULL,
         start_new_session=True,

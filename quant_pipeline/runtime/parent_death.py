@@ -1,4 +1,4 @@
-"""Make a child process end when its parent dies, however it dies. Linux does this in the kernel; see `keeper` for others."""
+"""Make a child process end when its parent dies, however it dies; done by the kernel, on Linux only."""
 
 from __future__ import annotations
 

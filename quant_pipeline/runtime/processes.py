@@ -181,7 +181,7 @@ class ProcessGroup:
         spec.log_path.parent.mkdir(parents=True, exist_ok=True)
         rotate_log(spec.log_path)
         with spec.log_path.open("ab") as output:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - the caller's own command
                 keeper_command(list(spec.argv), grace=self.grace),
                 stdin=subprocess.PIPE,
                 stdout=output,
@@ -250,7 +250,7 @@ def _tail(spec: ChildSpec) -> str:
 
 @contextmanager
 def _end_signals() -> Iterator[Callable[[float], signal.Signals | None]]:
-    """Catch the signals that ask for an end, inside a `with` block; yields a wait (seconds) that returns one or None."""
+    """Catch the signals that ask for an end, inside a block; yields a wait (seconds) that returns one or None."""
     reading, writing = os.pipe()
     os.set_blocking(writing, False)
 

@@ -1,4 +1,4 @@
-"""Fixtures of the runtime tests: state folders that end without a server, and helper processes that end with the test."""
+"""Fixtures of the runtime tests: state folders without a server at the end, processes that end with the test."""
 
 from __future__ import annotations
 

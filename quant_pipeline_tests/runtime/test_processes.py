@@ -84,7 +84,9 @@ def all_gone(pids: list[int], *, timeout: float = 15.0) -> bool:
 def supervisor(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A process that runs two families until a signal comes; it has said that they are started."""
     command = python(SUPERVISOR, str(folder), FAMILY)
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=environment_of_tests(), start_new_session=True) as process:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, env=environment_of_tests(), start_new_session=True
+    ) as process:
         try:
             assert read_line(process, timeout=30) == "up"
             yield process

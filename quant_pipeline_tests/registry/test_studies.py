@@ -70,10 +70,16 @@ def test_any_number_of_workers_makes_the_same_trials(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("place", "at", "stored"), [("evaluate", 1, 0), ("evaluate", 11, 8), ("store", 1, 0), ("store", 7, 6), ("store", 16, 15)]
+    ("place", "at", "stored"),
+    [("evaluate", 1, 0), ("evaluate", 11, 8), ("store", 1, 0), ("store", 7, 6), ("store", 16, 15)],
 )
 def test_a_killed_study_goes_on_to_the_same_trials(
-    studies: Studies, optuna_dsn: Dsn, uninterrupted: list[tuple[Params, float | None]], place: str, at: int, stored: int
+    studies: Studies,
+    optuna_dsn: Dsn,
+    uninterrupted: list[tuple[Params, float | None]],
+    place: str,
+    at: int,
+    stored: int,
 ) -> None:
     name = f"killed-{place}-{at}"
     root = Path(__file__).parents[2]
@@ -100,7 +106,9 @@ def test_a_finished_study_is_not_evaluated_again(studies: Studies) -> None:
     assert again == replace(first, evaluated_now=0)
 
 
-def test_more_trials_go_on_where_fewer_ended(studies: Studies, uninterrupted: list[tuple[Params, float | None]]) -> None:
+def test_more_trials_go_on_where_fewer_ended(
+    studies: Studies, uninterrupted: list[tuple[Params, float | None]]
+) -> None:
     studies.run("longer", SPACE, bowl, replace(SPEC, trials=6), start=START)
     assert studies.trials("longer") == uninterrupted[:8]
 
@@ -161,7 +169,9 @@ def test_an_error_of_the_objective_is_raised_and_leaves_whole_batches(studies: S
     assert len(studies.trials("error")) == 4
 
 
-def test_wall_time_ends_between_batches_and_is_said(studies: Studies, uninterrupted: list[tuple[Params, float | None]]) -> None:
+def test_wall_time_ends_between_batches_and_is_said(
+    studies: Studies, uninterrupted: list[tuple[Params, float | None]]
+) -> None:
     ticks = count(0)
 
     result = studies.run(

@@ -17,14 +17,16 @@ from quant_pipeline.venues.upbit.quotations import UpbitMarketData
 ALPACA_KEY, ALPACA_SECRET = "SIM-ALPACA-KEY", "SIM-ALPACA-SECRET"
 UPBIT_ACCESS, UPBIT_SECRET = "SIM-UPBIT-ACCESS", "SIM-UPBIT-SECRET-0123456789-0123456789-0123"
 VENUES = ("alpaca", "upbit")
-QUICK = (1.0, 0.5)
+PATIENT: Timeout = (5.0, 30.0)
+QUICK: Timeout = (5.0, 0.5)
+"""For a server that never answers."""
 NO_WAIT = ReadRetries(waits=(0.0, 0.0))
 ONCE = ReadRetries(waits=())
 
 
 @contextmanager
 def broker(
-    venue: str, url: str, *, retries: ReadRetries = NO_WAIT, timeout: Timeout = QUICK
+    venue: str, url: str, *, retries: ReadRetries = NO_WAIT, timeout: Timeout = PATIENT
 ) -> Iterator[AlpacaBroker | UpbitBroker]:
     """A broker client of `venue` with the keys of the simulated exchange."""
     client = (
@@ -40,7 +42,7 @@ def broker(
 
 @contextmanager
 def market_data(
-    venue: str, url: str, *, retries: ReadRetries = NO_WAIT, timeout: Timeout = QUICK
+    venue: str, url: str, *, retries: ReadRetries = NO_WAIT, timeout: Timeout = PATIENT
 ) -> Iterator[AlpacaMarketData | UpbitMarketData]:
     """A market data client of `venue`."""
     client = (

@@ -20,7 +20,7 @@ from quant_pipeline.venues.errors import (
 )
 from quant_pipeline.venues.upbit.seam import Exchange, install
 from quant_pipeline_tests.venues.canned_server import Answer, Misbehaviour, Reaction, Seen, as_json, canned, html
-from quant_pipeline_tests.venues.makers import NO_WAIT, ONCE, VENUES, broker, market_data, symbol
+from quant_pipeline_tests.venues.makers import NO_WAIT, ONCE, PATIENT, QUICK, VENUES, broker, market_data, symbol
 
 START = datetime(2026, 3, 2, 0, 0, tzinfo=UTC)
 GOOD = {"Remaining-Req": "group=candles; min=600; sec=9"}
@@ -131,10 +131,11 @@ _BROKEN: dict[str, Reaction] = {
 @pytest.mark.parametrize("venue", VENUES)
 @pytest.mark.parametrize("kind", _BROKEN)
 def test_a_broken_answer_to_a_read_is_unavailable_never_empty(venue: str, kind: str) -> None:
+    timeout = QUICK if kind == "hang" else PATIENT
     with (
         canned(lambda _: _BROKEN[kind]) as server,
-        market_data(venue, server.url, retries=ONCE) as data,
-        broker(venue, server.url, retries=ONCE) as account,
+        market_data(venue, server.url, retries=ONCE, timeout=timeout) as data,
+        broker(venue, server.url, retries=ONCE, timeout=timeout) as account,
     ):
         calls = [
             lambda: data.bars([symbol(venue)], "1m", START, START + timedelta(minutes=5)),

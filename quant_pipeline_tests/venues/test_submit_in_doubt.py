@@ -15,9 +15,12 @@ from quant_pipeline.venues.errors import (
     UnknownSymbol,
     VenueError,
 )
+from quant_pipeline.venues.transport import Timeout
 from quant_pipeline_tests.venues.canned_server import Answer, Misbehaviour, Reaction, as_json, canned, html
 from quant_pipeline_tests.venues.makers import (
     ALPACA_SECRET,
+    PATIENT,
+    QUICK,
     UPBIT_SECRET,
     VENUES,
     broker,
@@ -45,8 +48,8 @@ _ODD: dict[str, Reaction] = {
 }
 
 
-def _submit(venue: str, url: str) -> None:
-    with broker(venue, url) as client:
+def _submit(venue: str, url: str, timeout: Timeout = PATIENT) -> None:
+    with broker(venue, url, timeout=timeout) as client:
         client.submit(buy(venue))
 
 
@@ -54,7 +57,7 @@ def _submit(venue: str, url: str) -> None:
 @pytest.mark.parametrize("oddity", _ODD)
 def test_anything_that_is_no_answer_leaves_a_doubt_and_is_sent_once(venue: str, oddity: str) -> None:
     with canned(lambda _: _ODD[oddity]) as server, pytest.raises(OrderInDoubt) as caught:
-        _submit(venue, server.url)
+        _submit(venue, server.url, QUICK if oddity == "hang" else PATIENT)
     assert len(server.seen) == 1
     assert ALPACA_SECRET not in str(caught.value)
     assert UPBIT_SECRET not in str(caught.value)
@@ -85,6 +88,7 @@ def _upbit(status: int, name: str | int, message: str = "") -> Reaction:
         ("alpaca", _alpaca(422, 40010001, "qty is required"), OrderRejected),
         ("alpaca", _alpaca(422, 40010001, "client_order_id must be unique"), DuplicateOrder),
         ("alpaca", _alpaca(422, 40010001, 'asset "XXXX" not found'), UnknownSymbol),
+        ("alpaca", _alpaca(422, 42210000, 'could not find asset "XXXX"'), UnknownSymbol),
         ("alpaca", _alpaca(403, None, "forbidden."), AuthenticationFailed),
         ("alpaca", _alpaca(401, 40110000, "request is not authorized"), AuthenticationFailed),
         ("alpaca", _alpaca(429, 42910000, "rate limit exceeded"), RateLimited),

@@ -265,7 +265,10 @@ def _open_orders(client: TradingClient) -> tuple[VenueOrder, ...]:
         page = [parsing.order(one) for one in listing(client.get_orders(terms))]
         fresh = [one for one in page if one.venue_id not in known]
         known |= {one.venue_id: one for one in fresh}
-        if len(page) < _ORDERS_PAGE or not fresh:
+        if len(page) == _ORDERS_PAGE and not fresh:
+            msg = f"more than {_ORDERS_PAGE} open orders of one instant: they cannot be told page by page"
+            raise ValueError(msg)
+        if len(page) < _ORDERS_PAGE:
             return tuple(sorted(known.values(), key=lambda one: (one.submitted_at, one.client_id)))
         # `after` is exclusive: step back by the least unit so that orders of the same instant are not skipped.
         after = page[-1].submitted_at - timedelta(microseconds=1)

@@ -57,7 +57,7 @@ def submit_error(error: APIError, request: OrderRequest) -> VenueError:
         return OrderInDoubt(f"{asked}: Alpaca answered {status}: {cause_text(error)}")
     if "client_order_id" in message:
         return DuplicateOrder(request.client_id)
-    if "asset" in message and "not found" in message:
+    if "asset" in message and ("not found" in message or "could not find" in message):
         return UnknownSymbol(request.symbol, message)
     return OrderRejected(code or str(status), message)
 

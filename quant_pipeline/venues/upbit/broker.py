@@ -148,7 +148,10 @@ class UpbitBroker:
             found = self._open_page(page)
             fresh = {one.venue_id: one for one in found if one.venue_id not in known}
             known |= fresh
-            if len(found) < _PAGE or not fresh:
+            if len(found) == _PAGE and not fresh:
+                msg = f"open orders: page {page} repeats earlier ones"
+                raise VenueUnavailable(msg)
+            if len(found) < _PAGE:
                 return tuple(sorted(known.values(), key=lambda one: (one.submitted_at, one.client_id)))
             page += 1
 

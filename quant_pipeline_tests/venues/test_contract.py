@@ -29,6 +29,7 @@ from quant_pipeline.venues.errors import (
     OrderRejected,
     UnknownOrder,
     UnknownSymbol,
+    VenueUnavailable,
     WrongAccount,
 )
 from quant_pipeline.venues.protocols import Broker, MarketData
@@ -253,20 +254,30 @@ def test_a_resting_order_is_open_binds_money_and_can_be_cancelled(
     assert broker.account().locked == 0
 
 
-def test_more_open_orders_than_one_page_are_all_listed(place: Place, broker: Broker, data: MarketData) -> None:
-    count = 501 if place.venue == "alpaca" else 101
+def test_more_open_orders_than_one_page_are_all_listed(
+    place: Place, broker: Broker, data: MarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "_ORDERS_PAGE" if place.venue == "alpaca" else "_PAGE"
+    monkeypatch.setattr(f"quant_pipeline.venues.{place.venue}.broker.{name}", 4)
     template = _resting(place, data)
-    qty = Decimal(1) if place.venue == "alpaca" else template.qty
-    for number in range(count):
-        if number % 100 == 0:
+    sent = [replace(template, client_id=f"rest-{number:02}") for number in range(13)]
+    for number, request in enumerate(sent):
+        if number % 2 == 0:
             place.admin.advance(1)
-        broker.submit(replace(template, client_id=f"rest-{number:03}", qty=qty, limit_price=_cheap(place, template)))
-    assert {order.client_id for order in broker.open_orders()} == {f"rest-{number:03}" for number in range(count)}
+        broker.submit(request)
+    assert [order.client_id for order in broker.open_orders()] == [request.client_id for request in sent]
 
 
-def _cheap(place: Place, template: OrderRequest) -> Decimal | None:
-    """A price at which hundreds of orders can be paid for."""
-    return Decimal("5.00") if place.venue == "alpaca" else template.limit_price
+@pytest.mark.parametrize("place", ["alpaca"], indirect=True)  # Upbit's pages are numbered
+def test_open_orders_that_no_page_can_hold_are_an_error_not_a_part(
+    place: Place, broker: Broker, data: MarketData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("quant_pipeline.venues.alpaca.broker._ORDERS_PAGE", 3)
+    template = _resting(place, data)
+    for number in range(4):
+        broker.submit(replace(template, client_id=f"rest-{number}"))
+    with pytest.raises(VenueUnavailable, match="one instant"):
+        broker.open_orders()
 
 
 def test_cancelling_a_finished_order_changes_nothing(place: Place, broker: Broker) -> None:

@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from quant_pipeline.storage.sql import as_utc
-from quant_pipeline.storage.staging import query
+from quant_pipeline.storage.staging import frame_of, query
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
-    import pyarrow as pa
 
     from quant_pipeline.storage.database import Database
 
@@ -57,6 +56,8 @@ def read_bars(
 ) -> pd.DataFrame:
     """The bar frame of `symbols` (None: all of the market) with `start <= ts < end`, aware times.
 
+    `symbol` holds Python strings, `ts` is datetime64[ns, UTC], numbers are the doubles that were stored.
+
     With `as_of` the bars are those that were stored at that time, restatements and deletions undone.
     """
     parameters: list[Any] = [market, interval, as_utc(start, "start"), as_utc(end, "end")]
@@ -68,7 +69,7 @@ def read_bars(
         parameters.append(list(symbols))
         sql += f" AND symbol = ANY(${len(parameters)}::text[])"
     with db.arrow() as connection, connection.cursor() as cursor:
-        return _frame(query(cursor, f"{sql} ORDER BY symbol, ts", parameters))
+        return frame_of(query(cursor, f"{sql} ORDER BY symbol, ts", parameters))
 
 
 def last_bars(
@@ -77,32 +78,16 @@ def last_bars(
     """The bar frame of the last `count` bars of each symbol with `ts < before` (aware)."""
     with db.arrow() as connection, connection.cursor() as cursor:
         parameters = (market, interval, as_utc(before, "before"), list(symbols), count)
-        return _frame(query(cursor, _LAST, parameters))
+        return frame_of(query(cursor, _LAST, parameters))
 
 
 def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:
     """One row a symbol, sorted: `symbol`, `first` and `last` bar start (UTC), `rows`. It counts: not for ticks."""
     with db.arrow() as connection, connection.cursor() as cursor:
-        table = query(
+        spans = query(
             cursor,
             "SELECT symbol, min(ts) AS first, max(ts) AS last, count(*) AS rows FROM bars"
             " WHERE market = $1 AND interval = $2 GROUP BY symbol ORDER BY symbol",
             (market, interval),
         )
-    frame: pd.DataFrame = _with_nanoseconds(table, "first", "last").to_pandas()
-    return frame
-
-
-def _frame(table: pa.Table) -> pd.DataFrame:
-    """A bar frame; `symbol` as Python strings, `ts` as datetime64[ns, UTC]."""
-    frame: pd.DataFrame = _with_nanoseconds(table, "ts").to_pandas()
-    return frame
-
-
-def _with_nanoseconds(table: pa.Table, *names: str) -> pa.Table:
-    import pyarrow as pa
-
-    for name in names:
-        position = table.schema.get_field_index(name)
-        table = table.set_column(position, name, table.column(name).cast(pa.timestamp("ns", "UTC")))
-    return table
+    return frame_of(spans)

@@ -26,7 +26,7 @@ _LAST = "SELECT max(session) FROM lake_pointers WHERE market = :market AND step 
 
 
 def touched_sessions(db: Database, market: str, step: str, first: date) -> tuple[date, ...]:
-    """Sessions from `first` on whose bars were fetched or imported after `step` was last recorded or confirmed for them."""
+    """Sessions from `first` on whose bars were fetched or imported after `step` was last recorded or confirmed."""
     with db.begin() as connection:
         rows = connection.execute(text(_TOUCHED), {"market": market, "step": step, "first": first})
         return tuple(row[0] for row in rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,7 @@ class Database:
         self.engine: Engine = _engine(dsn, pool_size)
         self._arrow_pool: Pool | None = None
         self._arrow_source: Any = None
+        self._arrow_lock = threading.Lock()
 
     def __repr__(self) -> str:
         """Name the database, never the password."""
@@ -85,23 +87,25 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections. The object may be used again afterwards and then connects anew."""
         self.engine.dispose()
-        if self._arrow_pool is not None:
-            self._arrow_pool.dispose()
-            self._arrow_source.close()
-            self._arrow_pool = self._arrow_source = None
+        with self._arrow_lock:
+            if self._arrow_pool is not None:
+                self._arrow_pool.dispose()
+                self._arrow_source.close()
+                self._arrow_pool = self._arrow_source = None
 
     def _arrow_connections(self) -> Pool:
-        if self._arrow_pool is None:
-            # Imported here because it brings pandas and pyarrow.dataset (a third of a second).
-            from adbc_driver_postgresql import dbapi
+        with self._arrow_lock:
+            if self._arrow_pool is None:
+                # Imported here because it brings pandas and pyarrow.dataset (a third of a second).
+                from adbc_driver_postgresql import dbapi
 
-            self._arrow_source = dbapi.connect(self.dsn.adbc())
-            pool = QueuePool(
-                self._arrow_source.adbc_clone, pool_size=self.pool_size, max_overflow=8, timeout=_ARROW_WAIT_SECONDS
-            )
-            _check_when_taken(pool)
-            self._arrow_pool = pool
-        return self._arrow_pool
+                self._arrow_source = dbapi.connect(self.dsn.adbc())
+                pool = QueuePool(
+                    self._arrow_source.adbc_clone, pool_size=self.pool_size, max_overflow=8, timeout=_ARROW_WAIT_SECONDS
+                )
+                _check_when_taken(pool)
+                self._arrow_pool = pool
+            return self._arrow_pool
 
 
 def lock_key(name: str) -> int:

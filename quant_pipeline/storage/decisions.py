@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from quant_pipeline.core.values import Origin
 from quant_pipeline.storage.sql import as_utc, canonical_json, columns_of, finite, records, select_list
-from quant_pipeline.storage.staging import query, stage
+from quant_pipeline.storage.staging import frame_of, query, stage
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -114,17 +114,6 @@ def latest_decisions(
         return records(connection, Decision, sql, parameters)
 
 
-def decision_versions(db: Database, market: str, book: str, start: date, end: date) -> dict[tuple[str, datetime], int]:
-    """The highest version about each (symbol, bar start) of the sessions `start` to `end` (both included)."""
-    from sqlalchemy import text
-
-    sql = f"SELECT symbol, bar_ts, max(version) FROM decisions WHERE {_SPAN} GROUP BY symbol, bar_ts"
-    parameters = {"market": market, "book": book, "start": start, "end": end}
-    with db.begin() as connection:
-        rows = connection.execute(text(sql), parameters).all()
-    return {(symbol, bar_ts): version for symbol, bar_ts, version in rows}
-
-
 def decision_frame(db: Database, market: str, book: str, start: date, end: date) -> pd.DataFrame:
     """`latest_decisions` as a frame for figures: exact numbers as float64, `inputs` left out."""
     names = [name for name in columns_of(Decision) if name != "inputs"]
@@ -137,8 +126,7 @@ def decision_frame(db: Database, market: str, book: str, start: date, end: date)
             " ORDER BY session, symbol, bar_ts, version DESC, decided_at DESC, id",
             (market, book, start, end),
         )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame
+    return frame_of(table)
 
 
 def _staged_type(name: str) -> str:

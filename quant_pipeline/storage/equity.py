@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from quant_pipeline.storage.sql import as_utc, finite
-from quant_pipeline.storage.staging import query
+from quant_pipeline.storage.staging import frame_of, query
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,5 +59,4 @@ def equity_curve(db: Database, market: str, book: str, start: datetime, end: dat
             " WHERE market = $1 AND book = $2 AND at >= $3 AND at < $4 ORDER BY at",
             (market, book, as_utc(start, "start"), as_utc(end, "end")),
         )
-    frame: pd.DataFrame = table.to_pandas()
-    return frame.astype({"at": "datetime64[ns, UTC]"})
+    return frame_of(table)

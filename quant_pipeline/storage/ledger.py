@@ -1,6 +1,7 @@
 """One address for the whole ledger; this module names things and contains none.
 
-It is in `intents`, `orders`, `order_changes`, `journal`, `fills`, `positions`, `cash`, `books`, `equity`, `risk`, `control`.
+It is in `intents`, `orders`, `order_changes`, `journal`, `fills`, `positions`, `cash`, `books`, `equity`, `risk` and
+`control`.
 """
 
 from __future__ import annotations

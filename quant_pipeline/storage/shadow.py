@@ -41,4 +41,4 @@ def shadow_state_hashes(db: Database, market: str, start: date, end: date) -> di
     )
     with db.begin() as connection:
         rows = connection.execute(text(sql), {"market": market, "start": start, "end": end}).all()
-    return {session: content_hash for session, content_hash in rows}
+    return {row.session: row.content_hash for row in rows}

@@ -9,6 +9,7 @@ from quant_pipeline.storage.database import lock_key
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import pandas as pd
     import pyarrow as pa
 
 type Cursor = Any
@@ -31,6 +32,17 @@ def query(cursor: Cursor, sql: str, parameters: Sequence[Any] = ()) -> pa.Table:
     """Run a query with `$1`, `$2`, ... and return all of its rows."""
     cursor.execute(sql, parameters=tuple(parameters) or None)
     return cursor.fetch_arrow_table()
+
+
+def frame_of(table: pa.Table) -> pd.DataFrame:
+    """A result as a pandas frame, times as datetime64[ns, UTC] as everywhere in core."""
+    import pyarrow as pa
+
+    for position, field in enumerate(table.schema):
+        if pa.types.is_timestamp(field.type):
+            table = table.set_column(position, field.name, table.column(position).cast(pa.timestamp("ns", "UTC")))
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
 
 
 def run(cursor: Cursor, sql: str, parameters: Sequence[Any] = ()) -> None:

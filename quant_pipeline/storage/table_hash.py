@@ -55,7 +55,7 @@ def table_hash(table: pa.Table) -> str:
     for name in canonical.column_names:
         column = canonical.column(name)
         _feed(digest, name.encode())
-        _feed(digest, str(column.type).encode())
+        _feed(digest, _type_name(column.type).encode())
         for part in _parts(column.chunk(0) if column.num_chunks else _empty(column.type)):
             _feed(digest, part)
     return digest.hexdigest()
@@ -93,6 +93,17 @@ def _canonical_type(kind: pa.DataType, name: str) -> pa.DataType:
         f"column {name!r} has type {kind}, which has no canonical form here; use numbers, text, times, lists or structs"
     )
     raise TypeError(msg)
+
+
+def _type_name(kind: pa.DataType) -> str:
+    """The type without what is no part of it: names and nullability that writers give to the items of a list."""
+    import pyarrow as pa
+
+    if pa.types.is_list(kind):
+        return f"list<{_type_name(kind.value_type)}>"
+    if pa.types.is_struct(kind):
+        return f"struct<{', '.join(f'{field.name!r}: {_type_name(field.type)}' for field in kind)}>"
+    return str(kind)
 
 
 def _is_plain(kind: pa.DataType) -> bool:

@@ -74,7 +74,7 @@ def put_versions(db: Database, rows: Iterable[Version]) -> VersionChange:
     """Record versions and make them the current ones, in one transaction.
 
     A version whose content, inputs, code and settings all equal the current one's only notes in `confirmed_at` that
-    it still holds; any difference adds a row, and the old one stays as history. Given twice, the last row of a key counts.
+    it still holds; any difference adds a row, and the old one stays as history. Of a key given twice the last counts.
     """
     given = {(row.market, row.step, row.session, row.symbol): row for row in rows}
     if not given:
@@ -91,8 +91,8 @@ def put_versions(db: Database, rows: Iterable[Version]) -> VersionChange:
         run(cursor, _RETIRE)
         run(
             cursor,
-            f"INSERT INTO data_versions ({names}, confirmed_at, is_current) SELECT {names}, created_at, true FROM staged"
-            " ORDER BY market, step, session, symbol",
+            f"INSERT INTO data_versions ({names}, confirmed_at, is_current)"
+            f" SELECT {names}, created_at, true FROM staged ORDER BY market, step, session, symbol",
         )
     return VersionChange(added, tuple((row["session"], row["symbol"]) for row in changed))
 

@@ -1,0 +1,43 @@
+"""Coverage of sessions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import date
+
+from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
+from quant_pipeline.storage.database import Database
+from quant_pipeline_tests.storage.builders import AT, MARKET, later
+
+_ROW = Coverage(MARKET, "A", "1m", date(2024, 1, 2), 390, 388, 2, AT, later(1), "alpaca", "iex", "raw", "complete", AT)
+
+
+def test_rows_come_back_in_order_and_can_be_narrowed(database: Database) -> None:
+    rows = [
+        _ROW,
+        replace(_ROW, symbol="B", first_ts=None, last_ts=None, present=0),
+        replace(_ROW, interval="1d"),
+        replace(_ROW, session=date(2024, 1, 3)),
+        replace(_ROW, market="krw_crypto"),
+    ]
+    assert record_coverage(database, reversed(rows)) == 5
+    everything = read_coverage(database, MARKET, None, date(2024, 1, 1), date(2024, 1, 31))
+    assert everything == (rows[2], rows[0], rows[1], rows[3])
+    one = read_coverage(database, MARKET, ["B", "C"], date(2024, 1, 2), date(2024, 1, 2), interval="1m")
+    assert one == (rows[1],)
+    assert read_coverage(database, MARKET, [], date(2024, 1, 1), date(2024, 1, 31)) == ()
+    assert record_coverage(database, []) == 0
+
+
+def test_later_check_replaces_and_a_straggler_does_not(database: Database) -> None:
+    record_coverage(database, [_ROW])
+    newer = replace(_ROW, present=390, no_trade=0, checked_at=later(5))
+    record_coverage(database, [newer])
+    record_coverage(database, [replace(_ROW, status="partial", checked_at=later(4))])
+    assert read_coverage(database, MARKET, None, _ROW.session, _ROW.session) == (newer,)
+
+
+def test_of_a_row_given_twice_the_last_counts(database: Database) -> None:
+    again = replace(_ROW, present=1)
+    assert record_coverage(database, [_ROW, again]) == 1
+    assert read_coverage(database, MARKET, None, _ROW.session, _ROW.session) == (again,)

@@ -1,0 +1,86 @@
+"""Databases and schema revisions."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
+
+from quant_pipeline.storage.dsn import Dsn
+from quant_pipeline.storage.errors import SchemaVersionError
+from quant_pipeline.storage.migrate import check_revision, current_revision, ensure_databases, newest_revision, upgrade
+
+
+def _tables(dsn: Dsn) -> set[str]:
+    sql = "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
+    with create_engine(dsn.sqlalchemy(), poolclass=NullPool).connect() as connection:
+        return set(connection.execute(text(sql)).scalars())
+
+
+def test_upgrade_from_empty_reaches_the_newest_revision(empty_database: Dsn) -> None:
+    assert current_revision(empty_database) is None
+    with pytest.raises(SchemaVersionError, match="quant migrate"):
+        check_revision(empty_database)
+    upgrade(empty_database)
+    assert current_revision(empty_database) == newest_revision()
+    check_revision(empty_database)
+    assert {"bars", "decisions", "orders", "fills", "lake_objects", "outbox", "risk_state"} <= _tables(empty_database)
+
+
+def test_second_upgrade_changes_nothing(empty_database: Dsn) -> None:
+    upgrade(empty_database)
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        connection.execute(text("INSERT INTO code_versions (hash, description) VALUES ('h', 'd')"))
+        connection.commit()
+        before = connection.execute(text("SELECT oid, relname FROM pg_class ORDER BY oid")).all()
+        connection.commit()
+        upgrade(empty_database)
+        assert connection.execute(text("SELECT oid, relname FROM pg_class ORDER BY oid")).all() == before
+        assert connection.execute(text("SELECT count(*) FROM code_versions")).scalar_one() == 1
+
+
+def test_upgrades_at_once_do_not_disturb_each_other(empty_database: Dsn) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(upgrade, empty_database) for _ in range(4)]:
+            done.result()
+    check_revision(empty_database)
+
+
+def test_failed_upgrade_leaves_nothing_behind(empty_database: Dsn) -> None:
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        connection.execute(text("CREATE TABLE outbox (mine int)"))  # in the way of the last table of the revision
+        connection.commit()
+    with pytest.raises(Exception, match="outbox"):
+        upgrade(empty_database)
+    assert current_revision(empty_database) is None
+    assert _tables(empty_database) <= {"outbox", "alembic_version"}
+
+
+def test_database_from_a_newer_version_is_refused(empty_database: Dsn) -> None:
+    upgrade(empty_database)
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.commit()
+    with pytest.raises(SchemaVersionError, match="9999") as refused:
+        upgrade(empty_database)
+    assert empty_database.password not in str(refused.value)
+
+
+def test_databases_are_made_once_even_by_several_at_a_time(postgres: Dsn, empty_database: Dsn) -> None:
+    names = [f"{empty_database.database}_a", f'{empty_database.database}_B "x"']
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            made = [done.result() for done in [pool.submit(ensure_databases, postgres, names) for _ in range(4)]]
+        assert sorted(name for one in made for name in one) == sorted(names)
+        for name in names:
+            assert current_revision(replace(postgres, database=name)) is None
+    finally:
+        engine = create_engine(postgres.sqlalchemy(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            for name in names:
+                quoted = name.replace('"', '""')
+                connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{quoted}" WITH (FORCE)')

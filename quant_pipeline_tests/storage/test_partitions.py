@@ -1,0 +1,95 @@
+"""Monthly partitions: made where needed, by several at a time, and used by queries."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from sqlalchemy import text
+
+from quant_pipeline.storage.bars import ensure_month_partitions, upsert_bars
+from quant_pipeline.storage.database import Database
+from quant_pipeline_tests.storage.builders import AT, MARKET, bars
+
+
+def _day(year: int, month: int, day: int) -> datetime:
+    return datetime(year, month, day, tzinfo=UTC)
+
+
+def test_span_over_new_year_makes_each_month_once(database: Database) -> None:
+    made = ensure_month_partitions(database, _day(2023, 11, 30), _day(2024, 2, 1))
+    assert made == ("bars_2023_11", "bars_2023_12", "bars_2024_01", "bars_2024_02")
+    assert ensure_month_partitions(database, _day(2023, 12, 1), _day(2024, 3, 31)) == ("bars_2024_03",)
+    assert ensure_month_partitions(database, _day(2023, 12, 1), _day(2024, 3, 31)) == ()
+
+
+def test_months_are_those_of_utc(database: Database) -> None:
+    seoul = timezone(timedelta(hours=9))
+    start = datetime(2024, 3, 1, 8, 59, tzinfo=seoul)  # still February in UTC
+    assert ensure_month_partitions(database, start, start) == ("bars_2024_02",)
+
+
+def test_backward_span_and_naive_time_are_refused(database: Database) -> None:
+    with pytest.raises(ValueError, match="before start"):
+        ensure_month_partitions(database, _day(2024, 2, 1), _day(2024, 1, 1))
+    with pytest.raises(ValueError, match="no time zone"):
+        ensure_month_partitions(database, _day(2024, 2, 1).replace(tzinfo=None), _day(2024, 3, 1))
+
+
+def test_several_at_a_time_make_each_month_once(database: Database) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        tasks = [pool.submit(ensure_month_partitions, database, _day(2024, 1, 1), _day(2024, 6, 1)) for _ in range(4)]
+        made = [name for task in tasks for name in task.result()]
+    assert sorted(made) == [f"bars_2024_0{month}" for month in range(1, 7)]
+
+
+def test_new_month_waits_for_no_reader_and_no_writer(database: Database) -> None:
+    """A long query or upsert on other months must not hold up the first bar of a month, nor be held up by it."""
+    upsert_bars(database, MARKET, "1d", bars(["A"], "2024-01-02", 1), source="", feed="", adjustment="", at=AT)
+    done = threading.Event()
+    with database.begin() as busy:
+        busy.execute(text("SELECT count(*) FROM bars")).scalar_one()
+        busy.execute(text("UPDATE bars SET volume = 1"))
+        worker = threading.Thread(
+            target=lambda: (ensure_month_partitions(database, _day(2024, 2, 1), _day(2024, 2, 1)), done.set())
+        )
+        worker.start()
+        assert done.wait(10)
+    worker.join(10)
+
+
+def test_one_day_touches_one_partition(database: Database) -> None:
+    frame = bars(["A", "B"], "2024-01-15", 120, freq="1D")
+    upsert_bars(database, MARKET, "1d", frame, source="", feed="", adjustment="", at=AT)
+    sql = (
+        "EXPLAIN (FORMAT JSON) SELECT * FROM bars WHERE market = 'us_equity' AND interval = '1d'"
+        " AND symbol = 'A' AND ts >= '2024-03-05 00:00+00' AND ts < '2024-03-06 00:00+00'"
+    )
+    with database.begin() as connection:
+        plan = connection.exec_driver_sql(sql).scalar_one()
+    assert _relations(plan[0]["Plan"]) == ["bars_2024_03"]
+
+
+def test_last_bars_are_found_without_reading_older_partitions(database: Database) -> None:
+    """The last bars come from the newest months: an ordered append stops as soon as it has enough."""
+    frame = bars(["A"], "2024-01-01", 180, freq="1D")
+    upsert_bars(database, MARKET, "1d", frame, source="", feed="", adjustment="", at=AT)
+    sql = (
+        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT bar.* FROM unnest(ARRAY['A']) AS wanted (name), LATERAL ("
+        " SELECT * FROM bars WHERE market = 'us_equity' AND interval = '1d' AND symbol = wanted.name"
+        " AND ts < '2025-01-01' ORDER BY ts DESC LIMIT 5) AS bar"
+    )
+    with database.begin() as connection:
+        plan = connection.exec_driver_sql(sql).scalar_one()
+    assert _relations(plan[0]["Plan"], only_run=True) == ["bars_2024_06"]
+
+
+def _relations(plan: dict, *, only_run: bool = False) -> list[str]:
+    found = []
+    if "Relation Name" in plan and (not only_run or plan["Actual Loops"] > 0):
+        found.append(plan["Relation Name"])
+    for child in plan.get("Plans", []):
+        found += _relations(child, only_run=only_run)
+    return found

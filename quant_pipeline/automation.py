@@ -4,12 +4,11 @@ The names are those of the original systems with the market behind them. Only th
 tagged so that one run per market is under way at a time, whoever launched it, and is never retried by the daemon.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 
 import dagster as dg
+from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from quant_pipeline.assets.spec import asset_key
@@ -17,6 +16,7 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider, RunOptions
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.dependants import changed_sessions
+from quant_pipeline.steps.failures import note_failed_run
 from quant_pipeline.steps.timing import month_of, tick_session
 
 CHAIN = ("bars", "indicators", "signals", "features", "predictions", "decisions", "orders", "book", "performance")
@@ -29,7 +29,7 @@ IN_PROGRESS = [
 ]
 
 
-def jobs(market: MarketSettings) -> list[dg.UnresolvedAssetJobDefinition]:
+def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
     """The jobs of a market. Session jobs and training jobs have different partitions, hence different jobs."""
     desk = {"quant/desk": market.name, "dagster/max_retries": "0"}
     training = {"quant/training": market.name}
@@ -49,7 +49,7 @@ def job_name(market: MarketSettings, kind: str) -> str:
 
 def _job(
     market: MarketSettings, kind: str, steps: Sequence[str], tags: dict[str, str], description: str
-) -> dg.UnresolvedAssetJobDefinition:
+) -> UnresolvedAssetJobDefinition:
     selection = dg.AssetSelection.assets(*(asset_key(market.name, step) for step in steps))
     return dg.define_asset_job(job_name(market, kind), selection, tags=tags, description=description)
 
@@ -203,3 +203,23 @@ def range_request(job: str, first: date, last: date) -> dg.RunRequest:
     """One run over all sessions from `first` to `last`."""
     tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
     return dg.RunRequest(run_key=None, tags=tags)
+
+
+def failure_sensor() -> dg.SensorDefinition:
+    """Every run that failed becomes a notification in the outbox, once, whoever launched it."""
+
+    @dg.run_failure_sensor(
+        name="run_failure",
+        description="Puts each failed run into the notification outbox; sending it is another process's business.",
+    )
+    def run_failure(context: dg.RunFailureSensorContext, desk: dg.ResourceParam[DeskProvider]) -> None:
+        run = context.dagster_run
+        note_failed_run(
+            desk.get(),
+            run_id=run.run_id,
+            job=run.job_name,
+            market=run.tags.get("quant/desk", ""),
+            message=context.failure_event.message or "no message",
+        )
+
+    return run_failure

@@ -1,7 +1,5 @@
 """The bars asset of a market, with its checks. Collecting and validating are steps."""
 
-from __future__ import annotations
-
 import dagster as dg
 
 from quant_pipeline.assets.reporting import report, run_context, sessions_of
@@ -45,7 +43,7 @@ def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
     @dg.asset(**arguments, check_specs=specs)
     def materialize(
         context: dg.AssetExecutionContext, desk: dg.ResourceParam[DeskProvider], options: RunOptions
-    ) -> dg.MaterializeResult[None]:
+    ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, dagster reads only the bare class
         opened = desk.get()
         sessions = sessions_of(context)
         found = bars.run(

@@ -1,7 +1,5 @@
 """The shape of a session asset: keys, groups, kinds, partitions, schema. What each asset does is in its own module."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any

@@ -161,18 +161,24 @@ def _validate(values: dict[str, Any], *, root: Path, origin: str) -> Settings:
     if misplaced:
         msg = f"{origin}: {misplaced[0]} is not a section; known: exchange, markets, ports, postgres, state"
         raise SettingsError(msg)
-    strange = sorted(set(state) - {"home", "lake"})
+    strange = sorted(set(state) - {"home", "lake", "mlruns"})
     if strange:
-        msg = f"{origin}: state.{strange[0]} is not a setting; known: home, lake"
+        msg = f"{origin}: state.{strange[0]} is not a setting; known: home, lake, mlruns"
         raise SettingsError(msg)
-    home = Path(os.path.expandvars(str(state.get("home", ".quant")))).expanduser()
-    given |= {"root": root, "home": home if home.is_absolute() else root / home, "lake": state.get("lake", "")}
+    given |= {"root": root, "home": _folder(root, state.get("home", ".quant")), "lake": state.get("lake", "")}
+    given["mlruns"] = _folder(root, state.get("mlruns", "mlruns"))
     for market in MARKETS:
         given[market.name] = _merge(default_market(market.name), markets.get(market.name, {}))
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(_explain(error, origin)) from None
+
+
+def _folder(root: Path, name: object) -> Path:
+    """A folder of the settings: relative ones lie beside the file, `~` and `$NAME` are understood."""
+    folder = Path(os.path.expandvars(str(name))).expanduser()
+    return folder if folder.is_absolute() else root / folder
 
 
 def _explain(error: ValidationError, origin: str) -> str:

@@ -58,7 +58,7 @@ class AiSettings(Section):
     training_sessions: Annotated[int, Field(ge=60, le=5000)] = 500
     min_training_sessions: Annotated[int, Field(ge=30, le=5000)] = 200
     tuning_trials: Annotated[int, Field(ge=4, le=1000)] = 8
-    tuning_symbols: Annotated[int, Field(ge=1, le=100)] = 2
+    tuning_symbols: Annotated[int, Field(ge=1, le=500)] = 500
     threads: Annotated[int, Field(ge=1, le=64)] = 1
 
     @model_validator(mode="after")
@@ -262,6 +262,7 @@ class Settings(Section):
     postgres: PostgresSettings = PostgresSettings()
     exchange: ExchangeSettings = ExchangeSettings()
     lake: str = ""
+    mlruns: Path
     secrets: Secrets = Secrets()
 
     @property
@@ -289,7 +290,7 @@ class Settings(Section):
 
     def content(self) -> dict[str, Any]:
         """Everything but secrets and machine paths, as plain JSON values."""
-        hidden: Any = {"root": True, "home": True, "secrets": True, "postgres": {"password"}}
+        hidden: Any = {"root": True, "home": True, "mlruns": True, "secrets": True, "postgres": {"password"}}
         return self.model_dump(mode="json", exclude=hidden)
 
     def content_hash(self) -> str:

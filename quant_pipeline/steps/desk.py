@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from quant_pipeline.core.identity import code_hash
+from quant_pipeline.registry.mlflow_registry import ModelRegistry
+from quant_pipeline.registry.studies import Studies
 from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.lake import Lake
@@ -30,6 +32,8 @@ class Desk:
     lake: Lake
     connect: Callable[[MarketSettings], Venue]
     clock: Callable[[MarketSettings], datetime]
+    registry: ModelRegistry
+    studies: Studies
     platform_hash: str
     core_hash: str = field(default_factory=code_hash)
     _venues: dict[str, Venue] = field(default_factory=dict)
@@ -43,4 +47,5 @@ class Desk:
     def close(self) -> None:
         """Give back connections."""
         self._venues.clear()
+        self.studies.close()
         self.db.close()

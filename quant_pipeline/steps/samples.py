@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from quant_pipeline.core.features import FEATURE_SET, target, target_known_at
+from quant_pipeline.core.identity import content_hash
 from quant_pipeline.core.models.samples import Samples
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
@@ -77,3 +78,10 @@ def _of_symbol(market: MarketSettings, symbol: str, rows: pd.DataFrame | None, c
         columns=tuple(columns),
     )
     return TrainingData(symbol, samples, len(days), first, last)
+
+
+def samples_hash(samples: Samples) -> str:
+    """What identifies training rows: every feature, target and time."""
+    columns = {name: samples.x[:, i] for i, name in enumerate(samples.columns)}
+    times = {"known_at": samples.known_at.astype("int64"), "target_at": samples.target_at.astype("int64")}
+    return content_hash({**columns, **times, "y": samples.y})

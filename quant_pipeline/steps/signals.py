@@ -10,7 +10,7 @@ import pandas as pd
 
 from quant_pipeline.core.identity import code_hash, combine_hashes
 from quant_pipeline.core.strategies.registry import DEFAULT_WEIGHTS
-from quant_pipeline.core.strategies.signals import compute_signals, signal_columns
+from quant_pipeline.core.strategies.signals import STATUS_OK, compute_signals, signal_columns
 from quant_pipeline.core.values import Reason
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
@@ -24,6 +24,7 @@ from quant_pipeline.storage.versions import current_versions
 
 STEP = "signals"
 COLUMNS = signal_columns()
+OK = STATUS_OK
 
 
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:

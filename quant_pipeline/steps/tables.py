@@ -89,12 +89,12 @@ def write_step(
     merged = _keep_other_symbols(desk, market, step, frame, sessions, context.symbols)
     hashes = group_hashes(merged)
     days = session_column(merged["ts"])
-    outcomes: list[SessionOutcome] = []
-    for session in sessions:
-        rows = merged[days == np.datetime64(session)]
-        desk.lake.put_table(market, step, session, to_table(rows))
-        shown = (numbers or {}).get(session, {})
-        outcomes.append(SessionOutcome(session, len(rows), session_hash(hashes, session), shown))
+    tables = {session: to_table(merged[days == np.datetime64(session)]) for session in sessions}
+    desk.lake.put_tables(market, step, tables)
+    outcomes = [
+        SessionOutcome(session, table.num_rows, session_hash(hashes, session), (numbers or {}).get(session, {}))
+        for session, table in tables.items()
+    ]
     record_versions(desk, market, step, hashes, inputs, code_hash, settings_hash, context)
     return StepResult(tuple(outcomes))
 
@@ -157,7 +157,7 @@ def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]
 def read_step(desk: Desk, market: str, step: str, sessions: Sequence[date]) -> pd.DataFrame:
     """The stored rows of a step for `sessions`, sorted by (symbol, ts); empty without columns when nothing is stored."""
     table = desk.lake.read_range(market, step, sessions)
-    if table is None or table.num_rows == 0:
+    if table.num_rows == 0:
         return pd.DataFrame()
     frame = table.to_pandas()
     frame["ts"] = pd.to_datetime(frame["ts"], utc=True).astype("datetime64[ns, UTC]")

@@ -12,7 +12,7 @@ from datetime import date
 import numpy as np
 import pandas as pd
 
-from quant_pipeline.core.anchor import month_windows, required_history, session_days
+from quant_pipeline.core.anchor import History, month_windows, required_history, session_days
 from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.decision_bars import decision_bars
@@ -37,19 +37,22 @@ def run_windowed(
     context: RunContext,
     *,
     warmup: int,
-    compute: Callable[[pd.DataFrame, Sequence[date]], pd.DataFrame],
+    code: str,
+    compute: Callable[[pd.DataFrame, Sequence[date], History], pd.DataFrame],
 ) -> StepResult:
     """Compute `step` for those of `sessions` whose inputs changed, from bars that reach back `warmup` bars.
 
-    `compute` takes bars and sessions and gives a frame with `symbol`, `ts` and the step's columns.
+    `compute` takes bars, sessions and how far bars were read, and gives a frame with `symbol`, `ts` and the step's
+    columns; `code` is the hash of the code behind it.
     """
+    history = History(market.decision_interval, market.market.sessions_per_year)
     bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
-    inputs = window_inputs(bars, sessions, context.symbols or market.symbols, warmup, desk.core_hash)
+    inputs = window_inputs(bars, sessions, context.symbols or market.symbols, warmup, code, history)
     stale = stale_sessions(desk, market.name, step, sessions, inputs)
     kept = stored_outcomes(desk, market.name, step, [s for s in sessions if s not in set(stale)])
     if not stale:
         return StepResult(kept, reused=len(kept))
-    frame = compute(bars, stale).drop(columns="session", errors="ignore")
+    frame = compute(bars, stale, history).drop(columns="session", errors="ignore")
     wanted = set(stale)
     computed = write_step(
         desk,
@@ -58,7 +61,7 @@ def run_windowed(
         frame,
         sessions=stale,
         inputs={key: value for key, value in inputs.items() if key[0] in wanted},
-        code_hash=desk.core_hash,
+        code_hash=code,
         settings_hash="",
         context=context,
     )
@@ -75,13 +78,18 @@ def bars_with_history(
 
 
 def window_inputs(
-    bars: pd.DataFrame, sessions: Sequence[date], symbols: Sequence[str], warmup: int, code: str
+    bars: pd.DataFrame,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    warmup: int,
+    code: str,
+    history: History,
 ) -> dict[Key, str]:
     """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end."""
     inputs = {(session, symbol): combine_hashes(code) for session in sessions for symbol in symbols}
     days = session_days(bars, None)
     rows = _row_bytes(bars)
-    for window in month_windows(bars, days, sessions, warmup):
+    for window in month_windows(bars, days, sessions, warmup, history):
         kept = days[window.keep]
         digest = hashlib.sha256(code.encode())
         position = window.start

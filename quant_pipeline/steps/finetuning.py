@@ -1,0 +1,94 @@
+"""The model_update step: after a session, continue each month's ensemble on the newest rows, for the sessions to come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+
+from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.models.samples import NotEnoughRowsError, Samples
+from quant_pipeline.core.models.trained import from_iso
+from quant_pipeline.core.models.update import fine_tune
+from quant_pipeline.markets import calendar
+from quant_pipeline.registry.service import ModelSpan, register_ensemble
+from quant_pipeline.registry.serving import LoadedModels
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.samples import TrainingData, samples_hash, training_data
+from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
+from quant_pipeline.steps.timing import month_of, next_month
+from quant_pipeline.storage.models import ModelVersion, list_model_versions
+
+STEP = "model_update"
+RECENT_SESSIONS = 60
+_CACHE = LoadedModels(64)
+
+
+def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
+    """Make the updates that follow each of `sessions`. A symbol without an accepted ensemble this month has none."""
+    return StepResult(tuple(_update_session(desk, market, session, context) for session in sessions))
+
+
+def _update_session(desk: Desk, market: MarketSettings, session: date, context: RunContext) -> SessionOutcome:
+    bases = _bases(desk, market, session)
+    recent = _recent_sessions(market, session)
+    counts = {"accepted": 0, "rejected": 0, "not_trainable": 0, "no_model": len(market.symbols) - len(bases)}
+    hashes: list[str] = []
+    for data in training_data(desk, market, recent, sorted(bases), context):
+        version = _update(desk, market, session, data, bases[data.symbol], context)
+        if version is None:
+            counts["not_trainable"] += 1
+            continue
+        counts["rejected" if version.status == "rejected" else "accepted"] += 1
+        hashes.append(f"{version.symbol}={version.content_hash}")
+    numbers: dict[str, Number] = dict(counts)
+    return SessionOutcome(session, len(hashes), combine_hashes(*hashes), numbers)
+
+
+def _bases(desk: Desk, market: MarketSettings, session: date) -> dict[str, ModelVersion]:
+    """For each symbol the ensemble trained from scratch that serves the session's month."""
+    following = calendar.next_session(market.market.calendar, session)
+    month = month_of(following)
+    found = list_model_versions(desk.db, market.name, month=month)
+    usable = [v for v in found if v.metrics.get("base") is None and v.status in ("accepted", "promoted")]
+    return {v.symbol: v for v in sorted(usable, key=lambda v: (v.created_at, v.id)) if v.symbol in market.symbols}
+
+
+def _recent_sessions(market: MarketSettings, session: date) -> tuple[date, ...]:
+    return calendar.sessions(market.market.calendar, market.history_start, session)[-RECENT_SESSIONS:]
+
+
+def _update(
+    desk: Desk, market: MarketSettings, session: date, data: TrainingData, base: ModelVersion, context: RunContext
+) -> ModelVersion | None:
+    loaded = _CACHE.get(desk.lake, base.content_hash)
+    samples = _after(data.samples, loaded.ensemble.windows["holdout"].first)
+    if samples is None or data.first is None:
+        return None
+    try:
+        tuned = fine_tune(loaded.ensemble, base.content_hash, samples, threads=market.ai.threads)
+    except NotEnoughRowsError:
+        return None
+    following = calendar.next_session(market.market.calendar, session)
+    span = ModelSpan(
+        market=market.name,
+        symbol=data.symbol,
+        month=base.month,
+        trained_from=base.trained_from,
+        trained_to=session,
+        serves_from=following,
+        serves_to=next_month(month_of(following)),
+        data_hashes={"samples": samples_hash(samples), "base": base.content_hash},
+        params_hash=base.params_hash,
+    )
+    return register_ensemble(desk.db, desk.lake, desk.registry, tuned, span, at=context.now)
+
+
+def _after(samples: Samples | None, first: str) -> Samples | None:
+    """The rows not older than `first`: older ones were learned from already."""
+    if samples is None:
+        return None
+    recent = np.flatnonzero(samples.known_at >= from_iso(first))
+    return samples.take(recent) if len(recent) else None

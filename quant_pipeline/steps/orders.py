@@ -1,0 +1,229 @@
+"""The orders step: in a tick, resolve doubts, exit what must be left, send what decisions intend; else show stored rows.
+
+Only a tick for the session of the market's own clock sends anything. Everything else, in every mode, only reads.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+
+import pandas as pd
+
+from quant_pipeline.core.identity import client_order_id
+from quant_pipeline.core.values import OrderRequest, OrderState, Quote, Reason, Side
+from quant_pipeline.markets import calendar
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.account import (
+    MarkedBook,
+    day_state,
+    desk_lock,
+    journal_of,
+    marked,
+    open_book,
+    sync,
+)
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.exits import plan_exits
+from quant_pipeline.steps.rebalance import review_rebalance
+from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult, group_hashes, session_hash
+from quant_pipeline.steps.timing import session_span, tick_session
+from quant_pipeline.storage.books import book_state
+from quant_pipeline.storage.control import ControlState, control_state
+from quant_pipeline.storage.intents import Intent, IntentStatus, intent, open_intents, set_intent_status
+from quant_pipeline.storage.orders import LedgerOrder, order, orders_between, orders_of_intent
+from quant_pipeline.storage.risk import RiskState
+from quant_pipeline.venues.order_protocol import resolve_doubtful, submit_once
+
+STEP = "orders"
+
+
+@dataclass(slots=True)
+class Sent:
+    """What a tick did: states of the orders it sent, and why intents were not sent."""
+
+    states: list[OrderState] = field(default_factory=list)
+    held_back: list[Reason] = field(default_factory=list)
+
+    def numbers(self) -> dict[str, Number]:
+        """Counts for the UI."""
+        counted = Counter(f"sent_{state}" for state in self.states)
+        counted.update(f"held_back_{reason.code}" for reason in self.held_back)
+        return dict(counted)
+
+
+def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
+    """Trade if this is the live tick of the session in progress, then report the stored orders of `sessions`."""
+    sent = Sent()
+    if context.tick and sessions[-1] == tick_session(market, context.now):
+        with desk.db.advisory_lock(desk_lock(market), wait=True):
+            _trade(desk, market, sessions[-1], context, sent)
+    outcomes = [_stored(desk, market, session) for session in sessions]
+    return StepResult(tuple(outcomes), numbers=sent.numbers())
+
+
+def _trade(desk: Desk, market: MarketSettings, session: date, context: RunContext, sent: Sent) -> None:
+    now = context.now
+    open_book(desk, market, now)
+    switch = control_state(desk.db, market.name)
+    expired = (lambda _: True) if switch is ControlState.HALTED else (lambda client_id: _expired(desk, client_id, now))
+    resolve_doubtful(desk.venue(market).broker, journal_of(desk, market), at=now, expired=expired)
+    sync(desk, market, now)
+    if switch is ControlState.HALTED or not calendar.is_open(market.market.calendar, now):
+        return
+    quotes = _fresh_quotes(desk, market, now)
+    prices = {symbol: quote.price for symbol, quote in quotes.items()}
+    book = marked(desk, market, prices)
+    day = day_state(desk, market, session, book, now)
+    plan_exits(desk, market, session, book, prices, context)
+    due = open_intents(desk.db, market.name, market.broker_book, now)
+    for one in sorted(due, key=lambda i: (i.side is Side.BUY, i.created_at, i.id)):
+        _send(desk, market, one, prices, day, switch, now, sent)
+    sync(desk, market, now)
+
+
+def _expired(desk: Desk, client_id: str, now: datetime) -> bool:
+    stored = order(desk.db, client_id)
+    planned = intent(desk.db, stored.intent_id) if stored is not None else None
+    return planned is None or now >= planned.expires_at
+
+
+def _fresh_quotes(desk: Desk, market: MarketSettings, now: datetime) -> dict[str, Quote]:
+    """Quotes of everything held or intended that are not older than the limit."""
+    state = book_state(desk.db, market.name, market.broker_book)
+    symbols = sorted({p.symbol for p in state.positions if p.qty > 0} | {p.symbol for p in state.pending})
+    if not symbols:
+        return {}
+    oldest = now - timedelta(seconds=market.orders.max_quote_age_seconds)
+    return {s: q for s, q in desk.venue(market).data.quotes(symbols).items() if q.at >= oldest}
+
+
+def _send(
+    desk: Desk,
+    market: MarketSettings,
+    one: Intent,
+    prices: Mapping[str, Decimal],
+    day: RiskState,
+    switch: ControlState,
+    now: datetime,
+    sent: Sent,
+) -> None:
+    """Send one intent, or say why not: a veto that lasts ends it, one that may pass leaves it for a later tick."""
+    if one.depends_on is not None:
+        one_after = _after_its_sale(desk, market, one, prices, day, now, sent)
+        if one_after is None:
+            return
+        one = one_after
+    veto, lasting = _entry_veto(desk, market, one, prices, day, switch, now)
+    if veto is not None:
+        sent.held_back.append(veto)
+        if lasting:
+            set_intent_status(desk.db, one.id, IntentStatus.CANCELLED, at=now, reason=veto.code)
+        return
+    attempt = len(orders_of_intent(desk.db, one.id)) + 1
+    request = OrderRequest(
+        client_id=client_order_id(one.decision_id, one.leg, attempt),
+        symbol=one.symbol,
+        side=one.side,
+        order_type=market.orders.type,
+        time_in_force=market.orders.time_in_force,
+        qty=one.qty,
+        notional=one.notional,
+    )
+    broker, journal = desk.venue(market).broker, journal_of(desk, market)
+    sent.states.append(submit_once(broker, journal, request, intent_id=one.id, attempt=attempt, at=now))
+
+
+def _after_its_sale(
+    desk: Desk,
+    market: MarketSettings,
+    one: Intent,
+    prices: Mapping[str, Decimal],
+    day: RiskState,
+    now: datetime,
+    sent: Sent,
+) -> Intent | None:
+    """The entry of an exchange once the holding given up for it is sold, with a size that passes every gate now."""
+    sale = intent(desk.db, one.depends_on or "")
+    if sale is None or not sale.status.is_over:
+        return None
+    if sale.status is not IntentStatus.DONE:
+        set_intent_status(desk.db, one.id, IntentStatus.CANCELLED, at=now, reason="sale_not_filled")
+        return None
+    if one.symbol not in prices:
+        sent.held_back.append(Reason.STALE_QUOTE)
+        return None
+    reviewed = review_rebalance(desk, market, one, prices, day, now)
+    if isinstance(reviewed, Reason):
+        sent.held_back.append(reviewed)
+        set_intent_status(desk.db, one.id, IntentStatus.CANCELLED, at=now, reason=reviewed.code)
+        return None
+    return reviewed
+
+
+def _entry_veto(
+    desk: Desk,
+    market: MarketSettings,
+    one: Intent,
+    prices: Mapping[str, Decimal],
+    day: RiskState,
+    switch: ControlState,
+    now: datetime,
+) -> tuple[Reason | None, bool]:
+    """Why an intent is not sent now, and whether that is final. Exits only need a fresh price."""
+    if one.symbol not in prices:
+        return Reason.STALE_QUOTE, False
+    if one.side is Side.SELL:
+        return None, False
+    if switch is not ControlState.RUNNING:
+        return Reason.PAUSED, False
+    if day.halted_until is not None and now < day.halted_until:
+        return Reason.HALTED, True
+    cost = one.notional if one.notional is not None else (one.qty or Decimal(0)) * prices[one.symbol]
+    if cost * _reserve(market) > _free_cash(desk, market):
+        return Reason.INSUFFICIENT_CASH, True
+    return None, False
+
+
+def _reserve(market: MarketSettings) -> Decimal:
+    """What an entry may cost at most, as a multiple of its value: slippage and fees."""
+    fees = Decimal("0.001") if market.market.venue == "upbit" else Decimal(0)
+    return 1 + Decimal(repr(market.orders.slippage_bps)) / 10_000 + fees
+
+
+def _free_cash(desk: Desk, market: MarketSettings) -> Decimal:
+    """Cash that no standing entry may still spend."""
+    book: MarkedBook = marked(desk, market, {})
+    bound = sum(
+        (p.notional if p.notional is not None else (p.qty or Decimal(0)) * (p.limit_price or Decimal(0)))
+        for p in book.state.pending
+        if p.side is Side.BUY and p.client_id is not None
+    )
+    return book.cash - bound
+
+
+def _stored(desk: Desk, market: MarketSettings, session: date) -> SessionOutcome:
+    """What the ledger has for a session; reading it changes nothing."""
+    rows = orders_between(desk.db, market.name, market.broker_book, *session_span(session, session))
+    counted: Counter[str] = Counter(f"orders_{row.state}" for row in rows)
+    counted.update(f"orders_{row.side}" for row in rows)
+    return SessionOutcome(session, len(rows), session_hash(group_hashes(_frame(rows)), session), dict(counted))
+
+
+def _frame(rows: Sequence[LedgerOrder]) -> pd.DataFrame:
+    planned = pd.DatetimeIndex([row.planned_at for row in rows], tz="UTC").as_unit("ns") if rows else []
+    return pd.DataFrame(
+        {
+            "symbol": [row.symbol for row in rows],
+            "ts": pd.to_datetime(planned, utc=True),
+            "client_id": [row.client_id for row in rows],
+            "state": [str(row.state) for row in rows],
+            "filled_qty": [row.filled_qty for row in rows],
+            "avg_price": [row.avg_price for row in rows],
+            "fee": [row.fee for row in rows],
+        }
+    )
+

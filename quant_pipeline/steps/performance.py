@@ -1,0 +1,115 @@
+"""The performance step: what each session earned in the shadow book and in the broker's book."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, timedelta
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.values import Book
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps import decisions
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.timing import session_span, session_starts
+from quant_pipeline.storage.equity import equity_curve
+from quant_pipeline.storage.fills import fills_between
+
+STEP = "performance"
+COLUMNS = ("equity_start", "equity_end", "day_return", "trades", "volume", "fees", "realised")
+
+
+def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
+    """One row for each book and session; `symbol` names the book. A book without equity in a session has no row."""
+    frames = [_book_rows(desk, market, book, sessions) for book in (Book.SHADOW, market.broker_book)]
+    frame = pd.concat(frames, ignore_index=True)
+    return write_step(
+        desk,
+        market.name,
+        STEP,
+        frame,
+        sessions=sessions,
+        inputs={(session, Book.SHADOW): combine_hashes(str(session)) for session in sessions},
+        code_hash=desk.core_hash,
+        settings_hash="",
+        context=RunContext(context.now, context.run_id, context.origin, context.tick),
+        numbers=_numbers(frame),
+    )
+
+
+def _book_rows(desk: Desk, market: MarketSettings, book: Book, sessions: Sequence[date]) -> pd.DataFrame:
+    start, end = session_span(sessions[0], sessions[-1])
+    before = _last_equity_before(desk, market, book, sessions[0])
+    curve = equity_curve(desk.db, market.name, book, start, end)
+    trades = _trades(desk, market, book, sessions)
+    rows = []
+    for session, group in curve.groupby("session", sort=True):
+        opening = before if before is not None else market.capital
+        closing = float(group.sort_values("at")["equity"].iloc[-1])
+        day = session if isinstance(session, date) else pd.Timestamp(session).date()
+        rows.append(
+            {
+                "symbol": str(book),
+                "ts": pd.Timestamp(session_starts(day)),
+                "equity_start": opening,
+                "equity_end": closing,
+                "day_return": closing / opening - 1.0,
+                **trades.get(day, {"trades": 0, "volume": 0.0, "fees": 0.0, "realised": 0.0}),
+            }
+        )
+        before = closing
+    frame = pd.DataFrame(rows, columns=["symbol", "ts", *COLUMNS])
+    kinds = {name: np.float64 for name in COLUMNS if name != "trades"} | {"trades": np.int64}
+    return frame.astype(kinds).assign(ts=pd.to_datetime(frame["ts"], utc=True).astype("datetime64[ns, UTC]"))
+
+
+def _last_equity_before(desk: Desk, market: MarketSettings, book: Book, session: date) -> float | None:
+    end = session_starts(session)
+    curve = equity_curve(desk.db, market.name, book, end - timedelta(days=14), end)
+    return float(curve["equity"].iloc[-1]) if len(curve) else None
+
+
+def _trades(
+    desk: Desk, market: MarketSettings, book: Book, sessions: Sequence[date]
+) -> dict[date, dict[str, int | float]]:
+    if book is Book.SHADOW:
+        return _shadow_trades(desk, market, sessions)
+    totals: dict[date, dict[str, int | float]] = {}
+    for fill in fills_between(desk.db, market.name, book, *session_span(sessions[0], sessions[-1])):
+        row = totals.setdefault(fill.at.date(), {"trades": 0, "volume": 0.0, "fees": 0.0, "realised": float("nan")})
+        row["trades"] += 1
+        row["volume"] += float(fill.qty * fill.price)
+        row["fees"] += float(fill.fee)
+    return totals
+
+
+def _shadow_trades(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[date, dict[str, int | float]]:
+    fills = read_step(desk, market.name, decisions.FILLS, sessions)
+    if fills.empty:
+        return {}
+    scale = float(Decimal(10) ** market.market.qty_decimals)
+    value = fills["lots"].to_numpy(dtype=np.float64) / scale * fills["price"].to_numpy(dtype=np.float64)
+    grouped = fills.assign(volume=value, day=fills["ts"].dt.date).groupby("day")
+    return {
+        day: {
+            "trades": len(rows),
+            "volume": float(rows["volume"].sum()),
+            "fees": float(rows["fee"].sum()),
+            "realised": float(rows["realised"].sum()),
+        }
+        for day, rows in grouped
+    }
+
+
+def _numbers(frame: pd.DataFrame) -> dict[date, dict[str, Number]]:
+    numbers: dict[date, dict[str, Number]] = {}
+    for row in frame.itertuples():
+        shown = numbers.setdefault(row.ts.date(), {})
+        shown[f"{row.symbol}_return"] = float(row.day_return)
+        shown[f"{row.symbol}_equity"] = float(row.equity_end)
+        shown[f"{row.symbol}_trades"] = int(row.trades)
+    return numbers

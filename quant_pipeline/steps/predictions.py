@@ -1,0 +1,158 @@
+"""The predictions step: the opinion of the model that serves a session, only for bars on which somebody wants to act.
+
+A HOLD costs no inference. On a bar with at least one BUY the other symbols are scored too, for rebalancing only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.core.features import FEATURE_SET
+from quant_pipeline.core.identity import code_hash, combine_hashes
+from quant_pipeline.core.models.loaded import predict
+from quant_pipeline.core.values import Reason
+from quant_pipeline.registry.serving import ServedModel, load_many
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps import features, signals
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.tables import Key, Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.timing import as_dates, session_column
+from quant_pipeline.storage.versions import current_versions
+
+STEP = "predictions"
+OK = "ok"
+NO_FEATURES = "no_features"
+NUMBERS = ("expected_return", "p_up", "p_down", "q05", "q50", "q95", "spread", "confidence")
+
+
+def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
+    """Predict the bars of `sessions` that need an opinion.
+
+    A tick resolves models by what was accepted by now; a backfill by the period a model serves.
+    """
+    wanted = _wanted(market, read_step(desk, market.name, signals.STEP, sessions))
+    described = read_step(desk, market.name, features.STEP, sessions)
+    known_at = context.now if context.tick else None
+    models = load_many(desk.db, desk.lake, market.name, market.symbols, sessions, known_at)
+    frame = _predict(wanted, described, models)
+    return write_step(
+        desk,
+        market.name,
+        STEP,
+        frame,
+        sessions=sessions,
+        inputs=_inputs(desk, market, sessions, models),
+        code_hash=code_hash("models"),
+        settings_hash="",
+        context=RunContext(context.now, context.run_id, context.origin, context.tick),
+        numbers=_numbers(frame, sessions),
+    )
+
+
+def _wanted(market: MarketSettings, voted: pd.DataFrame) -> pd.DataFrame:
+    """The (symbol, ts, purpose) that need an opinion. Without a rule vote every bar does."""
+    if voted.empty:
+        return pd.DataFrame({"symbol": [], "ts": pd.to_datetime([], utc=True), "purpose": []})
+    usable = voted[voted["status"] == signals.OK][["symbol", "ts", "vote"]]
+    if market.vote.mode == "abstain":
+        return usable.assign(purpose="signal").drop(columns="vote")
+    acting = usable["vote"].to_numpy() != 0
+    with_buy = usable["ts"].isin(usable.loc[usable["vote"] == 1, "ts"])
+    chosen = usable[acting | with_buy]
+    return chosen.assign(purpose=np.where(chosen["vote"] != 0, "signal", "rebalance")).drop(columns="vote")
+
+
+def _predict(
+    wanted: pd.DataFrame, described: pd.DataFrame, models: Mapping[tuple[date, str], ServedModel]
+) -> pd.DataFrame:
+    columns = list(FEATURE_SET.columns)
+    if wanted.empty:
+        return _empty()
+    rows = wanted.merge(described, on=["symbol", "ts"], how="left") if not described.empty else wanted.assign(
+        **dict.fromkeys(columns, np.nan)
+    )
+    rows = rows.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
+    days = as_dates(session_column(rows["ts"]))
+    out = _blank(rows)
+    keys = list(zip(days, rows["symbol"].astype(str), strict=True))
+    values = rows[columns].to_numpy(dtype=np.float64)
+    for served, at in _by_model(keys, models):
+        said = predict(served.loaded, values[at], columns=columns)
+        out.loc[at, "expected_return"] = said.expected_return
+        out.loc[at, "p_up"], out.loc[at, "p_down"] = said.p_up, said.p_down
+        out.loc[at, ["q05", "q50", "q95"]] = said.quantiles
+        out.loc[at, "spread"], out.loc[at, "confidence"] = said.spread, said.confidence
+        out.loc[at, "members_usable"] = said.usable
+        out.loc[at, "model_version_id"] = served.version.id
+        sound = np.isfinite(values[at]).all(axis=1)
+        out.loc[at, "status"] = np.where(sound, OK, NO_FEATURES)
+    return out
+
+
+def _by_model(
+    keys: Sequence[tuple[date, str]], models: Mapping[tuple[date, str], ServedModel]
+) -> list[tuple[ServedModel, np.ndarray]]:
+    """Rows grouped by the model that predicts them, so that each is asked once."""
+    groups: dict[str, tuple[ServedModel, list[int]]] = {}
+    for i, key in enumerate(keys):
+        served = models.get(key)
+        if served is not None:
+            groups.setdefault(served.version.id, (served, []))[1].append(i)
+    return [(served, np.array(at, np.intp)) for served, at in groups.values()]
+
+
+def _blank(rows: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "symbol": rows["symbol"],
+            "ts": rows["ts"],
+            "purpose": rows["purpose"],
+            **dict.fromkeys(NUMBERS, np.nan),
+            "members_usable": np.int64(0),
+            "model_version_id": "",
+            "status": Reason.NO_MODEL.code,
+        }
+    )
+
+
+def _empty() -> pd.DataFrame:
+    texts = pd.Series([], dtype=object)
+    frame = _blank(pd.DataFrame({"symbol": texts, "ts": pd.to_datetime([], utc=True), "purpose": texts}))
+    return frame.astype(dict.fromkeys(NUMBERS, np.float64) | {"members_usable": np.int64})
+
+
+def _inputs(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], models: Mapping[tuple[date, str], ServedModel]
+) -> dict[Key, str]:
+    """Features and vote of the symbol, its model, and the votes of all: one BUY makes the others be scored."""
+    described = current_versions(desk.db, market.name, features.STEP, sessions)
+    voted = current_versions(desk.db, market.name, signals.STEP, sessions)
+    found: dict[Key, str] = {}
+    for session in sessions:
+        everybody = combine_hashes(*(voted[key].content_hash for key in sorted(voted) if key[0] == session))
+        for symbol in market.symbols:
+            key = (session, symbol)
+            model = models[key].version.content_hash if key in models else ""
+            row = described.get(key)
+            found[key] = combine_hashes("" if row is None else row.content_hash, everybody, model)
+    return found
+
+
+def _numbers(frame: pd.DataFrame, sessions: Sequence[date]) -> dict[date, dict[str, Number]]:
+    days = session_column(frame["ts"])
+    numbers: dict[date, dict[str, Number]] = {}
+    for session in sessions:
+        rows = frame[days == np.datetime64(session)]
+        said = rows[(rows["purpose"] == "signal") & (rows["status"] == OK)]
+        numbers[session] = {
+            "opinions": int((rows["purpose"] == "signal").sum()),
+            "rebalance_scores": int((rows["purpose"] == "rebalance").sum()),
+            "no_model": int((rows["status"] == Reason.NO_MODEL.code).sum()),
+        }
+        if len(said):
+            numbers[session]["confidence_median"] = float(said["confidence"].median())
+    return numbers

@@ -1,0 +1,69 @@
+"""Rolling the shadow book over sessions, from the stored state before the first to a stored state after each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from quant_pipeline.core.trading.shadow import ShadowResult, roll_shadow
+from quant_pipeline.core.trading.state import BookState, state_from_bytes, state_hash, state_to_bytes
+from quant_pipeline.markets import calendar
+from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.grids import Grid, cut
+from quant_pipeline.steps.params import trading_params
+from quant_pipeline.storage.shadow import get_shadow_state, put_shadow_state
+
+
+class MissingSessionError(RuntimeError):
+    """The session before the first one of a run has no shadow state, so the book cannot be rolled from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolledSession:
+    """One session of the shadow book: the positions of its bars in the grid, what happened, the state's hash before."""
+
+    session: date
+    rows: NDArray[np.intp]
+    result: ShadowResult
+    opening: BookState
+    opening_hash: str
+
+
+def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
+    """The book at the open of `first`: the capital at the first partition, else the state after the session before.
+
+    Raises:
+        MissingSessionError: that session was never materialized; the message names it.
+    """
+    name = market.market.calendar
+    listed = calendar.sessions(name, market.history_start, first)
+    if not listed or listed[0] == first:
+        return BookState(cash=market.capital)
+    before = calendar.previous_session(name, first)
+    stored = get_shadow_state(desk.db, market.name, before)
+    if stored is None:
+        msg = (
+            f"the shadow book of {market.name} has no state after {before}, so {first} cannot follow it; "
+            f"materialize {market.name}/decisions from {listed[0]} or the first missing session to {before} first"
+        )
+        raise MissingSessionError(msg)
+    return state_from_bytes(stored)
+
+
+def roll_sessions(
+    desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]
+) -> Iterator[RolledSession]:
+    """Roll session by session; the state after each is stored before the next begins."""
+    state = opening_state(desk, market, sessions[0])
+    for session in sessions:
+        rows = grid.rows_of(session)
+        before, before_hash = state, state_hash(state)
+        result = roll_shadow(cut(grid, rows), state, trading_params(market, session))
+        state = result.state
+        put_shadow_state(desk.db, market.name, session, state_to_bytes(state), state_hash(state))
+        yield RolledSession(session, rows, result, before, before_hash)

@@ -1,7 +1,7 @@
 """The small process around each child of a `ProcessGroup`: it ends the child and all that the child started.
 
 It runs `python -c ... GRACE_SECONDS COMMAND...`. Its standard input is a pipe from the group's process: when that
-closes, because the group stops the child or because its process was killed, the child is ended. Nothing else happens here.
+closes, because the group stops the child or because its process was killed, the child is ended. It does nothing else.
 """
 
 from __future__ import annotations

@@ -1,0 +1,253 @@
+"""Dagster's storage over one shared pool: complete, frugal with connections, discreet, safe when forked or cut off."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import dagster as dg
+import psycopg2
+import pytest
+import yaml
+from dagster._core.remote_origin import (
+    RemoteInstigatorOrigin,
+    RemoteRepositoryOrigin,
+    RegisteredCodeLocationOrigin,
+)
+from dagster._core.scheduler.instigation import (
+    InstigatorState,
+    InstigatorStatus,
+    InstigatorType,
+    SensorInstigatorData,
+    TickData,
+    TickStatus,
+)
+from dagster_postgres.utils import DagsterPostgresException
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
+
+from quant_pipeline.runtime.dagster_storage import PooledPostgresStorage, PooledRunStorage
+from quant_pipeline.runtime.engine_pool import PoolSpec, dispose_all, shared_engine, with_driver
+from quant_pipeline.runtime.ports import choose_free_port
+from quant_pipeline.runtime.postgres_cluster import wait_until
+from quant_pipeline.storage.dsn import Dsn
+from quant_pipeline_tests.runtime import dagster_code
+from quant_pipeline_tests.runtime.processes_of_tests import environment_of_tests
+
+pytestmark = pytest.mark.timeout(120)
+
+VARIABLE = "QUANT_TEST_DAGSTER_URL"
+
+
+def write_home(home: Path, *, custom: bool = True) -> Path:
+    """A Dagster home whose storage URL comes from the environment."""
+    source = {"postgres_url": {"env": VARIABLE}}
+    pooled = {"module": PooledPostgresStorage.__module__, "class": "PooledPostgresStorage", "config": source}
+    config = {
+        "storage": {"custom": pooled} if custom else {"postgres": source},
+        "telemetry": {"enabled": False},
+    }
+    home.mkdir(exist_ok=True)
+    (home / "dagster.yaml").write_text(yaml.safe_dump(config))
+    return home
+
+
+@pytest.fixture
+def home(tmp_path: Path, empty_database: Dsn, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A Dagster home on an empty database with the pooled storage."""
+    monkeypatch.setenv(VARIABLE, empty_database.sqlalchemy())
+    yield write_home(tmp_path / "home")
+    dispose_all()
+
+
+@pytest.fixture
+def instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """An instance of that home."""
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+@contextmanager
+def counted_connects() -> Iterator[list[int]]:
+    """Counts every new connection that SQLAlchemy makes in this process."""
+    connects: list[int] = []
+
+    def count(connection: psycopg2.extensions.connection, _record: object) -> None:
+        connects.append(connection.info.backend_pid)
+
+    event.listen(Engine, "connect", count)
+    try:
+        yield connects
+    finally:
+        event.remove(Engine, "connect", count)
+
+
+def engines_of(instance: dg.DagsterInstance) -> set[Engine]:
+    """The engines behind the three storages of an instance."""
+    storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
+    return {storage._engine for storage in storages}  # type: ignore[union-attr]
+
+
+def run_range(instance: dg.DagsterInstance, first: str, last: str) -> dg.ExecuteInProcessResult:
+    """Materialize both assets over a range in one run."""
+    tags = {"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last}
+    job = dagster_code.defs.resolve_job_def("assets_job")
+    return job.execute_in_process(instance=instance, tags=tags)
+
+
+def test_the_configured_class_is_used_and_shares_one_engine(instance: dg.DagsterInstance) -> None:
+    assert isinstance(instance.run_storage, PooledRunStorage)
+    assert len(engines_of(instance)) == 1
+
+
+def test_a_second_instance_of_a_process_opens_no_connection(home: Path, instance: dg.DagsterInstance) -> None:
+    assert instance.get_runs() == []
+    with counted_connects() as connects, dg.DagsterInstance.from_config(str(home)) as other:
+        assert other.get_runs() == []
+    assert connects == []
+
+
+def test_a_range_run_of_many_partitions_needs_few_connections(instance: dg.DagsterInstance) -> None:
+    with counted_connects() as connects:
+        result = run_range(instance, "2024-01-01", "2024-04-09")
+    assert result.success
+    assert len(instance.get_materialized_partitions(dg.AssetKey("signals"))) == 100
+    assert len(connects) <= 4
+
+
+def test_the_stock_storage_needs_many_where_ours_needs_few(
+    tmp_path: Path, empty_database: Dsn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, empty_database.sqlalchemy())
+    home = write_home(tmp_path / "stock", custom=False)
+    with dg.DagsterInstance.from_config(str(home)) as instance, counted_connects() as connects:
+        run_range(instance, "2024-01-01", "2024-01-20")
+    assert len(connects) > 80
+
+
+def test_events_of_a_run_reach_a_watcher(instance: dg.DagsterInstance) -> None:
+    seen: list[str] = []
+    run = instance.create_run_for_job(dagster_code.defs.resolve_job_def("failing_job"))
+
+    def remember(entry: dg.EventLogEntry, _cursor: str) -> None:
+        seen.append(entry.message)
+
+    instance.watch_event_logs(run.run_id, None, remember)
+    instance.report_engine_event("first sign of life", run)
+    assert wait_until(lambda: any("first sign of life" in message for message in seen), timeout=20)
+    instance.end_watch_event_logs(run.run_id, remember)
+
+
+def test_sensor_state_ticks_and_cursors_are_kept(instance: dg.DagsterInstance) -> None:
+    origin = RemoteInstigatorOrigin(
+        RemoteRepositoryOrigin(RegisteredCodeLocationOrigin("location"), "repository"), "one_run"
+    )
+    state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData(cursor="7"))
+    instance.add_instigator_state(state)
+    tick = instance.create_tick(
+        TickData(origin.get_id(), "one_run", InstigatorType.SENSOR, TickStatus.STARTED, 1.0, selector_id=state.selector_id)
+    )
+    instance.update_tick(tick.with_status(TickStatus.SUCCESS))
+    assert [found.instigator_data for found in instance.all_instigator_state()] == [state.instigator_data]
+    assert [found.status for found in instance.get_ticks(origin.get_id(), state.selector_id)] == [TickStatus.SUCCESS]
+    instance.daemon_cursor_storage.set_cursor_values({"asset_daemon": "42"})
+    assert instance.daemon_cursor_storage.get_cursor_values({"asset_daemon"}) == {"asset_daemon": "42"}
+
+
+def test_the_webserver_limits_apply_to_the_one_pool(instance: dg.DagsterInstance) -> None:
+    instance.optimize_for_webserver(statement_timeout=4_321, pool_recycle=60, max_overflow=7)
+    (engine,) = engines_of(instance)
+    with engine.connect() as connection:
+        assert connection.exec_driver_sql("SHOW statement_timeout").scalar_one() == "4321ms"
+    assert instance.get_runs() == []
+
+
+def test_connections_that_the_server_cut_off_are_replaced(
+    instance: dg.DagsterInstance, empty_database: Dsn, postgres: Dsn
+) -> None:
+    assert instance.get_runs() == []
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    with closing(psycopg2.connect(postgres.adbc())) as admin, admin.cursor() as cursor:
+        cursor.execute(cut, (empty_database.database,))
+        assert cursor.rowcount >= 1
+    assert instance.get_runs() == []
+
+
+def test_the_password_is_in_no_log_no_error_and_no_reference(
+    home: Path, instance: dg.DagsterInstance, empty_database: Dsn, caplog: pytest.LogCaptureFixture
+) -> None:
+    password = empty_database.password
+    assert password not in str(instance.get_ref())
+    assert password not in instance.info_str()
+    assert password not in repr(shared_engine(PoolSpec(empty_database.sqlalchemy(), 1, 1)))
+    nowhere = replace(empty_database, port=choose_free_port())
+    with caplog.at_level(logging.DEBUG), pytest.raises(DagsterPostgresException) as caught:
+        PooledPostgresStorage(nowhere.sqlalchemy())
+    assert "Retrying" in caplog.text
+    assert password not in caplog.text
+    assert password not in str(caught.value)
+
+
+FORKING = """
+import os, sys
+from dagster import DagsterInstance
+instance = DagsterInstance.from_config(sys.argv[1])
+engine = instance.run_storage._engine
+def backend():
+    with engine.connect() as connection:
+        return connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+mine = backend()
+child = os.fork()
+if child == 0:
+    theirs = backend()
+    assert instance.get_runs() == []
+    os._exit(0 if theirs != mine else 9)
+status = os.waitpid(child, 0)[1]
+assert status == 0, status
+assert backend() == mine
+assert instance.get_runs() == []
+print("both work")
+"""
+
+
+def test_a_forked_child_has_connections_of_its_own(home: Path, empty_database: Dsn) -> None:
+    environment = {**environment_of_tests(), VARIABLE: empty_database.sqlalchemy()}
+    command = [sys.executable, "-W", "ignore", "-c", FORKING, str(home)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=90, check=False)
+    assert (done.stdout, done.returncode) == ("both work\n", 0), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("postgresql://u:p%40ss@h:1/d", "postgresql+psycopg2://u:p%40ss@h:1/d"),
+        ("postgresql+psycopg2://u:p@h:1/d?sslmode=require", "postgresql+psycopg2://u:p@h:1/d?sslmode=require"),
+    ],
+)
+def test_a_url_without_a_driver_gets_psycopg2(given: str, wanted: str) -> None:
+    assert with_driver(given) == wanted
+
+
+def test_the_stock_form_of_the_configuration_works(tmp_path: Path, empty_database: Dsn) -> None:
+    parts = {
+        "hostname": empty_database.host,
+        "port": empty_database.port,
+        "username": empty_database.user,
+        "password": empty_database.password,
+        "db_name": empty_database.database,
+    }
+    config = {"postgres_db": parts, "pool_size": 2, "max_overflow": 3}
+    storage = {"module": PooledPostgresStorage.__module__, "class": "PooledPostgresStorage", "config": config}
+    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"storage": {"custom": storage}}))
+    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+        assert instance.get_runs() == []
+        (engine,) = engines_of(instance)
+        assert engine.url.render_as_string(hide_password=False) == empty_database.sqlalchemy()
+        assert engine.pool.size() == 2  # type: ignore[attr-defined]
+    dispose_all()
+

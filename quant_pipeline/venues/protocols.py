@@ -69,6 +69,7 @@ class Broker(Protocol):
             DuplicateOrder: the exchange has an order with this client id: look it up.
             RateLimited: refused for coming too soon; not carried out.
             AuthenticationFailed: keys refused, or the account is not the one named; not carried out.
+            VenueUnavailable: the account could not be confirmed first; nothing was sent.
             OrderInDoubt: anything else; the order may exist.
         """
         ...

@@ -5,7 +5,7 @@ Counted from storage, not from the file, so that pieces of one session in severa
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -33,9 +33,14 @@ class _Known:
         row = self.rows.get((symbol, session))
         return 0 if row is None else min(row.no_trade, absent)
 
+    def says(self, row: Coverage) -> bool:
+        """Whether the same was recorded before, whenever that was."""
+        known = self.rows.get((row.symbol, row.session))
+        return known is not None and replace(known, checked_at=row.checked_at) == row
+
 
 def record_file(db: Database, parsed: ParsedFile, *, at: datetime) -> int:
-    """Record coverage of every session between the first and the last bar of each symbol; returns their number.
+    """Record coverage of every session between the first and the last bar of each symbol; returns how many are news.
 
     A session is `complete` when every slot of its regular hours has a bar or is known to have no trade, else
     `partial`: an import cannot tell an absent trade from a lost page.
@@ -49,7 +54,7 @@ def record_file(db: Database, parsed: ParsedFile, *, at: datetime) -> int:
         own = parsed.frame.loc[parsed.frame["symbol"] == symbol, "ts"]
         listed = sessions(calendar, own.min().date(), own.max().date())
         rows.extend(_symbol_rows(parsed, str(symbol), bars, calendar, listed, known, at))
-    return record_coverage(db, rows)
+    return record_coverage(db, [row for row in rows if not known.says(row)])
 
 
 def _known(db: Database, parsed: ParsedFile, first: date, last: date) -> _Known:
@@ -69,13 +74,12 @@ def _symbol_rows(
     ts = pd.DatetimeIndex(bars["ts"])
     times = nanoseconds_of(ts)
     slots = full_slots(calendar, parsed.interval, listed, residue_of(ts, parsed.interval, calendar))
-    expected = _by_day(slots)
-    present = _by_day(times[np.isin(times, slots)])
+    days = np.array([(session - _EPOCH).days for session in listed], dtype=np.int64)
+    expected, present = _counts(slots, days), _counts(times[np.isin(times, slots)], days)
+    firsts, lasts = _ends(ts, times, days)
     rows = []
-    for session in listed:
-        day = (session - _EPOCH).days
-        begin, end = np.searchsorted(times, [day * DAY, (day + 1) * DAY])
-        absent = expected.get(day, 0) - present.get(day, 0)
+    for number, session in enumerate(listed):
+        absent = expected[number] - present[number]
         no_trade = known.no_trade(symbol, session, absent)
         rows.append(
             Coverage(
@@ -83,11 +87,11 @@ def _symbol_rows(
                 symbol=symbol,
                 interval=parsed.interval,
                 session=session,
-                expected=expected.get(day, 0),
-                present=present.get(day, 0),
+                expected=expected[number],
+                present=present[number],
                 no_trade=no_trade,
-                first_ts=ts[begin].to_pydatetime() if begin < end else None,
-                last_ts=ts[end - 1].to_pydatetime() if begin < end else None,
+                first_ts=firsts[number],
+                last_ts=lasts[number],
                 source=parsed.source,
                 feed=parsed.feed,
                 adjustment=parsed.adjustment,
@@ -98,10 +102,24 @@ def _symbol_rows(
     return rows
 
 
-def _by_day(times: Nanoseconds) -> dict[int, int]:
-    """How many times lie on each UTC day (numbered from 1970)."""
-    days, counts = np.unique(times // DAY, return_counts=True)
-    return dict(zip(days.tolist(), counts.tolist(), strict=True))
+def _counts(times: Nanoseconds, days: Nanoseconds) -> list[int]:
+    """How many of the ascending `times` lie on each UTC day (numbered from 1970)."""
+    counts: list[int] = (np.searchsorted(times, (days + 1) * DAY) - np.searchsorted(times, days * DAY)).tolist()
+    return counts
+
+
+def _ends(
+    ts: pd.DatetimeIndex, times: Nanoseconds, days: Nanoseconds
+) -> tuple[list[datetime | None], list[datetime | None]]:
+    """The first and the last time on each UTC day, None where there is none."""
+    begin, end = np.searchsorted(times, days * DAY), np.searchsorted(times, (days + 1) * DAY)
+    held = (begin < end).tolist()
+    firsts = ts[np.minimum(begin, len(times) - 1)].to_pydatetime().tolist()
+    lasts = ts[np.maximum(end - 1, 0)].to_pydatetime().tolist()
+    return (
+        [value if some else None for value, some in zip(firsts, held, strict=True)],
+        [value if some else None for value, some in zip(lasts, held, strict=True)],
+    )
 
 
 def _midnight(day: date, *, days: int = 0) -> datetime:

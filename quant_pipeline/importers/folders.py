@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SUFFIXES = (".csv", ".csv.gz", ".txt.gz", ".parquet", ".pq", ".zip")
+SUFFIXES = (".csv", ".csv.gz", ".parquet", ".pq", ".zip")
 
 
 def expand(paths: Iterable[Path]) -> tuple[Path, ...]:

@@ -38,14 +38,14 @@ def decide_interval(
             return named
         judge.refuse(
             f"the file name says {named}, its rows are mostly {_spelled(spacing)} apart",
-            remedy="Pass the interval that is right.",
+            remedy="Pass the interval that is right (--interval).",
         )
     if spacing is None:
-        judge.refuse("the interval cannot be told from a single time", remedy=f"Pass the interval: one of {_listed()}.")
+        judge.refuse("the interval cannot be told from a single time", remedy=f"Pass --interval, one of {_listed()}.")
     if known is None:
         judge.refuse(
             f"the rows are mostly {_spelled(spacing)} apart, which is no supported interval",
-            remedy=f"Supported are {_listed()}; when the bars are thinly traded ones of these, pass the interval.",
+            remedy=f"Supported are {_listed()}; for thinly traded ones of these pass --interval.",
         )
     return known
 
@@ -60,12 +60,12 @@ def _of_dates(judge: Judge, spacing: int | None, asked: str | None, named: str |
     if other is not None:
         judge.refuse(
             f"the times are dates only, which does not fit the interval {other}",
-            remedy="Give a file with the time of each bar, or pass the interval 1d.",
+            remedy="Give a file with the time of each bar, or pass --interval 1d.",
         )
     if asked is None and spacing is not None and spacing >= _WEEKLY:
         judge.refuse(
             f"the rows are mostly {spacing // DAY} days apart; they are not daily bars",
-            remedy="Give daily bars; when these are daily bars with many holes, pass the interval 1d.",
+            remedy="Give daily bars; when these are daily bars with many holes, pass --interval 1d.",
         )
     return "1d"
 

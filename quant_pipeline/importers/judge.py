@@ -13,7 +13,7 @@ from quant_pipeline.importers.columns import positions
 from quant_pipeline.importers.source import Source
 from quant_pipeline.importers.values import BadRow, BadRows, Layout
 
-ROW_REMEDY = "Correct the row, or import with bad rows skipped."
+ROW_REMEDY = "Correct the row, or leave bad rows out with --bad-rows skip."
 _ORDINARY_SHARE = 0.5
 """Skipping is for a few bad rows: when more than this share is bad, the file is not what it was taken for."""
 

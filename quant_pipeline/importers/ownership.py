@@ -84,7 +84,7 @@ def _file_symbol(found: Recognised, judge: Judge, symbol: str | None) -> str:
     if name is None:
         judge.refuse(
             "the file does not say whose bars it holds",
-            remedy="Pass the symbol, name the file like AAPL.csv or KRW-BTC_1h.csv, or add a symbol column.",
+            remedy="Pass --symbol, name the file like AAPL.csv or KRW-BTC_1h.csv, or add a symbol column.",
         )
     return name
 
@@ -96,7 +96,7 @@ def _market(symbols: list[str], judge: Judge, market: str | None) -> str:
         judge.refuse(f"the file mixes KRW pairs ({pairs[0]}) and stocks ({stocks[0]})", remedy="Split it by market.")
     fitting = KRW_CRYPTO.name if pairs else US_EQUITY.name
     if market is not None and market != fitting:
-        help_krw, help_us = "Pass the symbol as KRW-XXX.", "Leave the market out or pass krw_crypto."
+        help_krw, help_us = "Pass --symbol KRW-XXX.", "Leave --market out or pass krw_crypto."
         remedy = help_krw if market == KRW_CRYPTO.name else help_us
         judge.refuse(f"{symbols[0]} is no symbol of {market}", remedy=remedy)
     return fitting

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sized
+from datetime import date
 from pathlib import Path
 from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
 
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.importers.checks import check_values, drop_duplicates
@@ -29,6 +33,8 @@ def read_file(
     interval: str | None = None,
     tz: str | None = None,
     stamp: Stamp | None = None,
+    since: date | None = None,
+    until: date | None = None,
     bad_rows: BadRows = "refuse",
 ) -> ParsedFile:
     """Read one price file and judge it; nothing is stored.
@@ -41,6 +47,8 @@ def read_file(
         tz: IANA zone of times written without one; needed for such times unless the family knows its zone.
         stamp: whether times name the start or the end of their bars; by default judged for zone-less stock times,
             `start` otherwise.
+        since: rows whose date, as the file writes it (an instant's UTC date), is earlier are passed over.
+        until: likewise later ones.
         bad_rows: whether one bad row refuses the file or is reported and left out.
 
     Raises:
@@ -52,22 +60,27 @@ def read_file(
     found = recognise(source, market=market, symbol=symbol)
     judge = Judge(source, found.layout, found.header, bad_rows)
     raw = _rows(found, judge)
-    chosen = select_symbol(raw.frame, judge, symbol)
+    chosen = _within(select_symbol(raw.frame, judge, symbol), judge, since, until)
     rows_read = len(chosen) + len(judge.rejected)
     owner = owner_of(check_values(chosen, judge), found, judge, market=market, symbol=symbol)
     asked = Asked(interval, tz, stamp, interval_in(found.peek.member or path.name))
-    calendar = get_market(owner.market).calendar
-    _require_rows(owner.frame, judge, rows_read)
-    placed = place(RawBars(owner.frame, raw.clock), calendar, judge, asked)
+    return _placed(found, judge, RawBars(owner.frame, raw.clock), owner.market, asked, rows_read)
+
+
+def _placed(found: Recognised, judge: Judge, raw: RawBars, market: str, asked: Asked, rows_read: int) -> ParsedFile:
+    """From checked rows with their symbols to the finished file: bar starts, duplicates, gaps."""
+    calendar = get_market(market).calendar
+    _require_rows(raw.frame, judge, rows_read)
+    placed = place(raw, calendar, judge, asked)
     _require_rows(placed.frame, judge, rows_read)
     frame, dropped = drop_duplicates(placed.frame, judge)
     _require_rows(frame, judge, rows_read)
     rejected = judge.finish(rows_read)
     slots, gaps = gaps_and_slots(frame, placed.interval, calendar)
     return ParsedFile(
-        path=path,
+        path=judge.source.path,
         frame=frame.loc[:, list(BAR_COLUMNS)],
-        market=owner.market,
+        market=market,
         symbols=tuple(sorted(frame["symbol"].unique())),
         interval=placed.interval,
         source=found.layout.source,
@@ -115,6 +128,20 @@ def _rows(found: Recognised, judge: Judge) -> RawBars:
     if raw.frame.empty:
         judge.refuse("there is no data row", remedy="Give a file with at least one row.")
     return raw
+
+
+def _within(frame: pd.DataFrame, judge: Judge, since: date | None, until: date | None) -> pd.DataFrame:
+    """Rows of the span that was asked for."""
+    if since is None and until is None:
+        return frame
+    days = frame["time"].to_numpy(dtype="datetime64[D]")
+    first, last = np.datetime64(since or date.min, "D"), np.datetime64(until or date.max, "D")
+    kept = (days >= first) & (days <= last)
+    if not kept.any():
+        judge.refuse(
+            f"no row lies from {since or 'the beginning'} to {until or 'the end'}", remedy="Check --since and --until."
+        )
+    return frame.loc[kept].reset_index(drop=True)
 
 
 def _require_rows(rows: Sized, judge: Judge, rows_read: int) -> None:

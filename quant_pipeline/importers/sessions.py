@@ -53,7 +53,7 @@ def check_zone(bounds: SessionBounds, interval: str, judge: Judge) -> None:
         if not found.any():
             judge.refuse(
                 f"in {bounds.sessions} sessions no bar lies in the {name} hour of trading: the time zone looks wrong",
-                remedy="Pass the time zone in which the times are written, or write them with their UTC offset.",
+                remedy="Pass the zone in which the times are written (--tz), or write them with their UTC offset.",
             )
 
 
@@ -72,7 +72,7 @@ def stamp_of(bounds: SessionBounds, judge: Judge) -> Stamp:
     if 2 * with_close < bounds.sessions:
         judge.refuse(
             "no row shows whether the times name the start or the end of their bars",
-            remedy="Pass the stamp: start (the first minute is 09:30) or end (it is 09:31).",
+            remedy="Pass --stamp start (the first minute is 09:30) or --stamp end (it is 09:31).",
         )
     return "end"
 

@@ -100,7 +100,9 @@ def open_source(path: Path) -> Source:
         ImportRefused: the file is missing, empty, damaged, or not text.
     """
     if path.is_dir():
-        raise ImportRefused(path, "the folder holds no price file", remedy="Name a folder with CSV, zip or Parquet files.")
+        raise ImportRefused(
+            path, "the folder holds no price file", remedy="Name a folder with CSV, zip or Parquet files."
+        )
     try:
         data = path.read_bytes()
     except OSError as error:

@@ -72,7 +72,7 @@ def place(raw: RawBars, calendar: CalendarName, judge: Judge, asked: Asked) -> P
     if raw.clock == "local" and zone is None and not dates:
         judge.refuse(
             "the times have no time zone",
-            remedy="Pass the time zone in which they are written, for example America/New_York or UTC.",
+            remedy="Pass the zone in which they are written, for example --tz America/New_York or --tz UTC.",
             line=judge.lines([int(frame["row"].iloc[0])])[0],
             column=judge.header[judge.layout.time],
         )
@@ -106,7 +106,7 @@ def _instants(frame: pd.DataFrame, zone: str | None, judge: Judge) -> pd.DataFra
         np.asarray(local.isna()),
         "time",
         f"a clock change in {zone} makes this local time doubtful",
-        "Check the time zone, or write the times with their UTC offset.",
+        "Check --tz, or write the times with their UTC offset.",
     )
 
 
@@ -123,7 +123,7 @@ def _daily_sessions(frame: pd.DataFrame, calendar: CalendarName, judge: Judge) -
         ~local_midnight,
         "time",
         f"a daily bar must begin at midnight ({zone}) or carry its date only",
-        "Give the dates of the sessions, or pass the time zone or the interval that is right.",
+        "Give the dates of the sessions, or pass --tz or --interval.",
     )
     wall = pd.DatetimeIndex(frame["ts"]).tz_convert(zone).tz_localize(None)
     return _Days(frame, wall.to_numpy(dtype="datetime64[D]"))
@@ -149,7 +149,7 @@ def _require_sessions(frame: pd.DataFrame, calendar: CalendarName, judge: Judge)
         (years < nyse.FIRST_YEAR) | (years > nyse.LAST_YEAR),
         "time",
         f"the stock calendar covers {nyse.FIRST_YEAR} to {nyse.LAST_YEAR}",
-        "Cut the file to these years, or import with bad rows skipped.",
+        "Leave earlier rows out with --since 1998-01-01.",
     )
     if frame.empty:
         return frame
@@ -160,7 +160,7 @@ def _require_sessions(frame: pd.DataFrame, calendar: CalendarName, judge: Judge)
         closed,
         "time",
         "the stock market was closed on this day",
-        "Check the market and the time zone, or import with bad rows skipped.",
+        "Check --market and --tz, or leave such rows out with --bad-rows skip.",
     )
 
 
@@ -194,7 +194,7 @@ def _in_trading_day(frame: pd.DataFrame, judge: Judge) -> pd.DataFrame:
         np.asarray((clock < _TRADING_DAY[0]) | (clock >= _TRADING_DAY[1])),
         "time",
         "no US stock trades at this time of day (04:00 to 20:00 New York)",
-        "Pass the time zone in which the times are written.",
+        "Pass the zone in which the times are written (--tz).",
     )
 
 
@@ -206,5 +206,5 @@ def _on_grid(frame: pd.DataFrame, interval: str, calendar: CalendarName, judge: 
         np.asarray(local_time_of_day(ts, zone_of(calendar)) % INTERVALS[interval] != residue),
         "time",
         f"the time is not on the grid of {interval} bars",
-        "Pass the interval that is right.",
+        "Pass the interval that is right (--interval).",
     )

@@ -86,6 +86,8 @@ def import_files(
     interval: str | None = None,
     tz: str | None = None,
     stamp: Stamp | None = None,
+    since: date | None = None,
+    until: date | None = None,
     bad_rows: BadRows = "refuse",
     workers: int = 2,
     on_progress: Callable[[Progress], None] | None = None,
@@ -98,11 +100,13 @@ def import_files(
         db: where bars go.
         paths: files and folders; folders are searched for price files, in the order of their names.
         at: the time of the import (aware): stored as the time at which these bars became known.
-        market: as in `read.read_file`, for every file; likewise symbol, interval, tz, stamp and bad_rows.
+        market: as in `read.read_file`, for every file; likewise all down to `bad_rows`.
         symbol: see market.
         interval: see market.
         tz: see market.
         stamp: see market.
+        since: see market.
+        until: see market.
         bad_rows: see market.
         workers: how many files are parsed at a time.
         on_progress: called after each file, in the caller's thread.
@@ -117,7 +121,17 @@ def import_files(
         msg = f"the time of the import {at} has no time zone; pass an aware datetime"
         raise ValueError(msg)
     files = expand(paths)
-    read = partial(read_file, market=market, symbol=symbol, interval=interval, tz=tz, stamp=stamp, bad_rows=bad_rows)
+    read = partial(
+        read_file,
+        market=market,
+        symbol=symbol,
+        interval=interval,
+        tz=tz,
+        stamp=stamp,
+        since=since,
+        until=until,
+        bad_rows=bad_rows,
+    )
     results: list[ImportResult] = []
     for path, parsed in _parsed(files, read, workers):
         results.append(_stored(db, path, parsed, at))

@@ -122,7 +122,7 @@ class BadRow:
 class ParsedFile:
     """A file read and judged, nothing stored yet.
 
-    `frame` is a bar frame. `rows_read` counts data rows in the file: `len(frame) + duplicates_dropped +
+    `frame` is a bar frame. `rows_read` counts the rows asked for in the file: `len(frame) + duplicates_dropped +
     len(rejected)`. `slots` is how many bars the market's grid holds between the file's first and last bar, `gaps`
     those without one. `first` and `last` are bar starts (UTC). `stamp` says how the file's times were taken.
     """

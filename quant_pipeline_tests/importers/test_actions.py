@@ -14,7 +14,10 @@ from quant_pipeline_tests.importers.price_files import write
 
 
 def test_a_step_of_the_split_factor_is_a_split_on_the_next_session(tmp_path: Path) -> None:
-    path = write(tmp_path / "x.csv", "20140506,1,0.0357143,600\n20140606,1,0.0357143,645.57\n20200828,1,0.25,499.23\n20501231,1,1,0\n")
+    path = write(
+        tmp_path / "x.csv",
+        "20140506,1,0.0357143,600\n20140606,1,0.0357143,645.57\n20200828,1,0.25,499.23\n20501231,1,1,0\n",
+    )
     assert actions_of("AAPL", read_factor_file(path)) == (
         Action("AAPL", date(2014, 6, 9), "split", ratio=Decimal(7)),
         Action("AAPL", date(2020, 8, 31), "split", ratio=Decimal(4)),
@@ -33,7 +36,9 @@ def test_a_step_of_the_price_factor_is_a_dividend_of_the_reference_close(tmp_pat
     )
 
 
-@pytest.mark.parametrize("row", ["2024-01-10,1,1,1", "20240110,1", "20240110,a,1,1", "20240110,0,1,1", "20240230,1,1,1"])
+@pytest.mark.parametrize(
+    "row", ["2024-01-10,1,1,1", "20240110,1", "20240110,a,1,1", "20240110,0,1,1", "20240230,1,1,1"]
+)
 def test_a_bad_factor_row_is_named_by_its_line(tmp_path: Path, row: str) -> None:
     with pytest.raises(ImportRefused) as refusal:
         read_factor_file(write(tmp_path / "x.csv", f"19980102,1,1,1\n{row}\n"))

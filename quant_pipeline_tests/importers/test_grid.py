@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -85,5 +86,5 @@ def test_gaps_are_the_slots_that_a_plain_walk_finds_missing(present: set[int], i
     told = [(gap.first + step * n - start) // step for gap in gaps for n in range(gap.slots)]
     assert told == walked
     assert all((gap.last - gap.first) // step == gap.slots - 1 for gap in gaps)
-    assert all(before.last + step < after.first for before, after in zip(gaps, gaps[1:], strict=False))
+    assert all(before.last + step < after.first for before, after in pairwise(gaps))
     assert len(slots) == len(nanoseconds_of(ts)) + len(walked)

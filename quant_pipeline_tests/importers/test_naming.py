@@ -37,7 +37,14 @@ def test_symbol_and_interval_of_a_file_name(name: str, symbol: str | None, inter
 
 @pytest.mark.parametrize(
     ("text", "symbol"),
-    [(" aapl ", "AAPL"), ("btc-krw", "KRW-BTC"), ("KRW_ETH", "KRW-ETH"), ("brk.b", "BRK.B"), ("", None), ("비트코인", None)],
+    [
+        (" aapl ", "AAPL"),
+        ("btc-krw", "KRW-BTC"),
+        ("KRW_ETH", "KRW-ETH"),
+        ("brk.b", "BRK.B"),
+        ("", None),
+        ("비트코인", None),
+    ],
 )
 def test_symbols_are_stored_in_one_form(text: str, symbol: str | None) -> None:
     assert normal_symbol(text) == symbol

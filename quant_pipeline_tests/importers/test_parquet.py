@@ -15,7 +15,9 @@ from quant_pipeline.importers.read import read_file
 from quant_pipeline_tests.importers.price_files import frame_of, session_days, utc
 
 DAYS = session_days("2024-03-06", "2024-03-14")
-EXPECTED = frame_of("KO", [utc(f"{day}T00:00:00-05:00" if day < "2024-03-10" else f"{day}T00:00:00-04:00") for day in DAYS])
+EXPECTED = frame_of(
+    "KO", [utc(f"{day}T00:00:00-05:00" if day < "2024-03-10" else f"{day}T00:00:00-04:00") for day in DAYS]
+)
 NUMBERS = EXPECTED[["open", "high", "low", "close", "volume"]]
 
 

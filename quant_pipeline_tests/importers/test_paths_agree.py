@@ -22,7 +22,9 @@ _LAYOUT = PLAIN.layout(Peek("x.csv", None, _NAMES, (), krw=False))
 _numbers = st.one_of(
     st.floats(allow_nan=False, allow_infinity=False).map(repr),
     st.integers(-(10**18), 10**18).map(str),
-    st.sampled_from(["", " 1.5", "1.", ".5", "+7", "1e5", "1E-5", "nan", "inf", "0x10", "1,5", '"2"', "--1", "1.2.3", "abc"]),
+    st.sampled_from(
+        ["", " 1.5", "1.", ".5", "+7", "1e5", "1E-5", "nan", "inf", "0x10", "1,5", '"2"', "--1", "1.2.3", "abc"]
+    ),
 )
 _stamps = st.one_of(
     st.integers(0, 10**6).map(lambda n: str(np.datetime64("2020-01-01T00:00") + n).replace("T", " ")),
@@ -32,11 +34,11 @@ _rows = st.lists(st.tuples(_stamps, *[_numbers] * 5), min_size=1, max_size=8)
 
 
 @settings(max_examples=300)
-@given(_rows, st.sampled_from(["\n", "\r\n"]), st.booleans())
+@given(_rows, st.sampled_from(["\n", "\r\n"]), st.sampled_from([(), ("",), ("", "")]))
 def test_fast_path_succeeds_exactly_when_the_exact_path_finds_no_fault(
-    rows: list[tuple[str, ...]], line_end: str, blank: bool
+    rows: list[tuple[str, ...]], line_end: str, blank: tuple[str, ...]
 ) -> None:
-    lines = [HEADER, *([""] if blank else []), *(",".join(row) for row in rows), ""]
+    lines = [HEADER, *blank, *(",".join(row) for row in rows), ""]
     source = Source(Path("x.csv"), text=line_end.join(lines))
     split = sort_rows(source, _LAYOUT, _NAMES)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -204,6 +205,18 @@ def test_a_wrong_zone_shows_in_the_hours_of_trading(tmp_path: Path, tz: str) -> 
         read_file(path, tz=tz)
 
 
+def test_a_span_leaves_out_what_the_calendar_does_not_know(tmp_path: Path) -> None:
+    path = write(tmp_path / "KO.csv", text(["1985-05-02", "1990-05-02", "1997-12-31", *DAYS]))
+    with pytest.raises(ImportRefused, match="--since 1998-01-01"):
+        read_file(path)
+    parsed = read_file(path, since=date(1998, 1, 1))
+    assert (parsed.rows_read, len(parsed.frame)) == (len(DAYS), len(DAYS))
+    some = read_file(path, since=date.fromisoformat(DAYS[1]), until=date.fromisoformat(DAYS[3]))
+    assert [str(stamp.date()) for stamp in some.frame["ts"]] == DAYS[1:4]
+    with pytest.raises(ImportRefused, match="no row lies from"):
+        read_file(path, since=date(2030, 1, 1))
+
+
 def test_local_times_that_a_clock_change_doubles_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "KRW-BTC_1h.csv", text(minutes("2024-11-03 00:00:00", 4, step=60)))
     with pytest.raises(ImportRefused, match="clock change") as refusal:
@@ -238,7 +251,7 @@ def test_contradicting_rows_are_refused_with_their_lines(tmp_path: Path) -> None
         ("2024-05-02,10,12,9,nan,5", "close", "not a number"),
         ("2024-05-02,10,12,9,1e400,5", "close", "finite|not a number"),
         ("2024-05-02,10,12,9,1_1,5", "close", "not a number"),
-        ("2024-05-02,10,12,9,٣,5", "close", "not a number"),
+        ("2024-05-02,10,12,9,\u0663,5", "close", "not a number"),
         ("2024-05-02,10,12,9,11,-5", "volume", "below zero"),
         ("2024-05-02,0,12,0,11,5", "open", "not above zero"),
         ("2024-05-02,10,10.5,9,11,5", "high", "high is below"),
@@ -253,9 +266,7 @@ def test_contradicting_rows_are_refused_with_their_lines(tmp_path: Path) -> None
         ("2024-05-02,10,12,9,11,5,7", None, "7 fields"),
     ],
 )
-def test_one_bad_row_is_named_or_left_out_by_choice(
-    tmp_path: Path, bad: str, column: str | None, problem: str
-) -> None:
+def test_one_bad_row_is_named_or_left_out_by_choice(tmp_path: Path, bad: str, column: str | None, problem: str) -> None:
     good = [line(day, n) for n, day in enumerate(session_days("2024-05-06", "2024-05-10"))]
     content = "\n".join(["date,open,high,low,close,volume", *good[:3], "", bad, *good[3:]])
     path = write(tmp_path / "KO.csv", content)
@@ -392,9 +403,7 @@ def test_a_single_intraday_row_needs_an_interval(tmp_path: Path) -> None:
 
 def test_crypto_days_are_utc_days(tmp_path: Path) -> None:
     parsed = read_file(write(tmp_path / "KRW-BTC_daily.csv", text(["2024-05-03", "2024-05-04", "2024-05-06"])))
-    assert [str(stamp) for stamp in parsed.frame["ts"]] == [
-        f"2024-05-0{day} 00:00:00+00:00" for day in (3, 4, 6)
-    ]
+    assert [str(stamp) for stamp in parsed.frame["ts"]] == [f"2024-05-0{day} 00:00:00+00:00" for day in (3, 4, 6)]
     assert parsed.slots_missing == 1
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -219,8 +219,12 @@ def test_folders_of_real_files_are_stored_whole_and_once(
     assert all(result.outcome == "stored" for result in results)
     again = import_files(database, folders, at=AT)
     assert all((result.inserted, result.changed, result.unchanged) == (0, 0, result.rows) for result in again)
-    spans = [bar_span(database, "us_equity", "1d"), bar_span(database, "krw_crypto", "1h"), bar_span(database, "krw_crypto", "1m")]
+    spans = [
+        bar_span(database, "us_equity", "1d"),
+        bar_span(database, "krw_crypto", "1h"),
+        bar_span(database, "krw_crypto", "1m"),
+    ]
     assert sum(int(span["rows"].sum()) for span in spans) == sum(rows.values())
-    doge = read_coverage(database, "krw_crypto", ["KRW-DOGE"], datetime(2025, 9, 1).date(), datetime(2025, 9, 20).date())  # noqa: DTZ001
+    doge = read_coverage(database, "krw_crypto", ["KRW-DOGE"], date(2025, 9, 1), date(2025, 9, 20))
     assert len(doge) == 20
     assert sum(row.expected - row.present for row in doge) == 139

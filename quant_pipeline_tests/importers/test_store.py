@@ -12,7 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from quant_pipeline.importers.read import read_file
 from quant_pipeline.importers.store import ImportResult, Progress, import_files
-from quant_pipeline.storage.bars import read_bars
+from quant_pipeline.storage.bars import read_bars, upsert_bars
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 from quant_pipeline.storage.database import Database
 from quant_pipeline_tests.importers.price_files import (
@@ -61,7 +61,28 @@ def test_importing_again_changes_nothing(database: Database, tmp_path: Path) -> 
     assert (again.inserted, again.changed, again.unchanged, again.sessions) == (0, 0, len(DAYS), ())
     assert_frame_equal(_stored(database), before)
     assert _covered(database, "us_equity", "1d") == covered
-    assert_frame_equal(read_bars(database, "us_equity", "1d", None, utc("1990-01-01"), utc("2100-01-01"), as_of=AT), before)
+    assert_frame_equal(
+        read_bars(database, "us_equity", "1d", None, utc("1990-01-01"), utc("2100-01-01"), as_of=AT), before
+    )
+
+
+def test_an_import_that_died_before_its_coverage_is_completed_by_the_next(database: Database, tmp_path: Path) -> None:
+    path = write(tmp_path / "AAPL.csv", text(DAYS))
+    parsed = read_file(path)
+    upsert_bars(
+        database,
+        "us_equity",
+        "1d",
+        parsed.frame,
+        source=parsed.source,
+        feed=parsed.feed,
+        adjustment=parsed.adjustment,
+        at=AT,
+    )
+    assert _covered(database, "us_equity", "1d") == []
+    (result,) = import_files(database, [path], at=LATER)
+    assert (result.inserted, result.unchanged) == (0, len(DAYS))
+    assert _covered(database, "us_equity", "1d") == [("AAPL", day, 1, 1, "complete") for day in DAYS]
 
 
 def test_shuffled_pieces_give_the_same_bars_and_coverage(database: Database, tmp_path: Path) -> None:
@@ -85,7 +106,9 @@ def test_shuffled_pieces_give_the_same_bars_and_coverage(database: Database, tmp
     assert sum(result.inserted for result in results) == len(rows)
     assert all(result.changed == 0 for result in results)
     stored = _stored(database, "krw_crypto", "1m")
-    groups = {str(name): group.drop(columns="symbol").reset_index(drop=True) for name, group in stored.groupby("symbol")}
+    groups = {
+        str(name): group.drop(columns="symbol").reset_index(drop=True) for name, group in stored.groupby("symbol")
+    }
     assert_frame_equal(groups["KRW-ETH"], groups["KRW-BTC"])
     covered = [row[1:] for row in _covered(database, "krw_crypto", "1m") if row[0] == "KRW-ETH"]
     assert covered == [row[1:] for row in expected]
@@ -164,7 +187,20 @@ def test_minutes_known_to_have_no_trade_stay_known(database: Database, tmp_path:
     del stamps[700]
     path = write(tmp_path / "KRW-BTC_1m.csv", text(stamps))
     known = Coverage(
-        "krw_crypto", "KRW-BTC", "1m", date(2024, 5, 1), 1440, 1439, 1, None, None, "upbit", "upbit", "raw", "complete", AT
+        "krw_crypto",
+        "KRW-BTC",
+        "1m",
+        date(2024, 5, 1),
+        1440,
+        1439,
+        1,
+        None,
+        None,
+        "upbit",
+        "upbit",
+        "raw",
+        "complete",
+        AT,
     )
     record_coverage(database, [known])
     import_files(database, [path], at=LATER)

@@ -17,26 +17,36 @@ from quant_pipeline.importers.source import open_source
 from quant_pipeline.importers.values import ParsedFile
 from quant_pipeline_tests.importers.price_files import frame_of, minutes, row, text, utc, write
 
-_YAHOO = "Date,Open,High,Low,Close,Adj Close,Volume\n2024-05-01,10.5,12,9.25,11,10.125,5000\n2024-05-02,11,13,10,12,11,6000\n"
+_YAHOO = (
+    "Date,Open,High,Low,Close,Adj Close,Volume\n"
+    "2024-05-01,10.5,12,9.25,11,10.125,5000\n"
+    "2024-05-02,11,13,10,12,11,6000\n"
+)
 _NASDAQ = (
     'Date,Close,Volume,Open,High,Low\n05/02/2024,"$1,234.56","64,062,260",$1230,"$1,240.5",$1229.75\n'
     '05/01/2024,$999.10,"1,000",$998.00,"$1,000.00",$997\n'
 )
-_NASDAQ_SITE = "Date,Close/Last,Volume,Open,High,Low\n05/02/2024,$12.5,1000,$12,$13,$11\n05/01/2024,$12,900,$12,$13,$11\n"
+_NASDAQ_SITE = (
+    "Date,Close/Last,Volume,Open,High,Low\n05/02/2024,$12.5,1000,$12,$13,$11\n05/01/2024,$12,900,$12,$13,$11\n"
+)
 _SDK = (
     "symbol,timestamp,open,high,low,close,volume,trade_count,vwap\n"
     "SPY,2024-05-01 13:30:00+00:00,500,501,499,500.5,100.0,1.0,500.1\n"
     "SPY,2024-05-01 13:31:00+00:00,500,501,499,500.5,100.0,1.0,500.1\n"
 )
 _PYUPBIT = (
-    ",open,high,low,close,volume,value\n2024-05-01 09:00:00,10,12,9,11,1.5,16.5\n2024-05-01 09:15:00,11,12,9,11,1.5,16.5\n"
+    ",open,high,low,close,volume,value\n"
+    "2024-05-01 09:00:00,10,12,9,11,1.5,16.5\n"
+    "2024-05-01 09:15:00,11,12,9,11,1.5,16.5\n"
 )
 _KOREAN = (
     ",코인명,캔들기준시간(KST 기준\x1d),시가,고가,저가,중가,누적거래금액,누적거래량\n"
     "0,비트토렌트,2021-05-11T09:00:00,8.13,8.42,7.87,8.17,127909561318.39,15693240259.8\n"
     "1,비트토렌트,2021-05-10T09:00:00,9.02,9.05,8.0,8.14,378190086427.6,42463385819.2\n"
 )
-_LEAN_DAILY = "20140606 00:00,6494800,6510200,6441300,6455900,11983400\n20140609 00:00,927200,938800,917500,936900,75414997\n"
+_LEAN_DAILY = (
+    "20140606 00:00,6494800,6510200,6441300,6455900,11983400\n20140609 00:00,927200,938800,917500,936900,75414997\n"
+)
 _LEAN_HOURLY = "20240501 09:00,973100,975300,970300,970300,384500\n20240501 10:00,970200,971300,965300,970500,585900\n"
 _LEAN_MINUTE = "34200000,927000,930000,920000,925000,600\n34260000,925000,926000,924000,924600,59\n"
 
@@ -89,7 +99,10 @@ def test_yahoo_prices_are_used_as_they_are(tmp_path: Path) -> None:
     assert (parsed.adjustment, parsed.source, parsed.interval) == ("split", "yahoo", "1d")
 
 
-@pytest.mark.parametrize(("content", "values"), [(_NASDAQ, [998.0, 1000.0, 997.0, 999.1, 1000.0]), (_NASDAQ_SITE, [12.0, 13.0, 11.0, 12.0, 900.0])])
+@pytest.mark.parametrize(
+    ("content", "values"),
+    [(_NASDAQ, [998.0, 1000.0, 997.0, 999.1, 1000.0]), (_NASDAQ_SITE, [12.0, 13.0, 11.0, 12.0, 900.0])],
+)
 def test_nasdaq_numbers_lose_their_dollars_and_separators(tmp_path: Path, content: str, values: list[float]) -> None:
     parsed = read_file(write(tmp_path / "KO.csv", content))
     assert _one(parsed) == values
@@ -111,7 +124,9 @@ def test_nasdaq_table_without_a_column_is_refused(tmp_path: Path) -> None:
         read_file(write(tmp_path / "KO.csv", content))
 
 
-@pytest.mark.parametrize(("name", "feed"), [("SPY_iex_2024.csv", "iex"), ("SPY.sip.csv", "sip"), ("SPY.csv", "unknown")])
+@pytest.mark.parametrize(
+    ("name", "feed"), [("SPY_iex_2024.csv", "iex"), ("SPY.sip.csv", "sip"), ("SPY.csv", "unknown")]
+)
 def test_alpaca_frames_name_their_feed_in_the_file_name(tmp_path: Path, name: str, feed: str) -> None:
     parsed = read_file(write(tmp_path / name, _SDK))
     assert (parsed.symbol, parsed.feed, parsed.first) == ("SPY", feed, utc("2024-05-01T13:30"))
@@ -129,7 +144,9 @@ def test_alpaca_frame_as_parquet_with_its_index(tmp_path: Path) -> None:
 
 
 def test_upbit_minutes_with_another_header_need_a_zone(tmp_path: Path) -> None:
-    path = write(tmp_path / "ETH_KRW_1m.csv", text(minutes("2024-05-01 00:00:00", 3), "datetime,open,high,low,close,volume"))
+    path = write(
+        tmp_path / "ETH_KRW_1m.csv", text(minutes("2024-05-01 00:00:00", 3), "datetime,open,high,low,close,volume")
+    )
     with pytest.raises(ImportRefused, match="no time zone"):
         read_file(path)
     assert read_file(path, tz="Asia/Seoul").first == utc("2024-04-30T15:00")

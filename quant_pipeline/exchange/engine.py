@@ -96,11 +96,14 @@ class Engine:
         with exact_money():
             if ticket.client_id in self.used_ids:
                 raise RefusedError(RefusalReason.DUPLICATE_ID)
-            if self.rules.burns_ids and not dry:
-                self.used_ids[ticket.client_id] = ""
-                self.on_change(None, ticket.client_id)
-            order = self._draft(ticket, now)
-            self._require_balances(order)
+            try:
+                order = self._draft(ticket, now)
+                self._require_balances(order)
+            except RefusedError:
+                if self.rules.burns_ids and not dry:
+                    self.used_ids[ticket.client_id] = ""
+                    self.on_change(None, ticket.client_id)
+                raise
             if not dry:
                 self.used_ids[ticket.client_id] = order.venue_id
                 self.account.lock(order.reserved, ticket.symbol, order.reserved_qty)

@@ -95,9 +95,7 @@ class Feed:
             return path
         whole, last = path.part(0, len(path) - 1), path.part(len(path) - 1, len(path))
         volume = np.minimum(last.volume, _FIRST_TRADE[self.market.name])
-        begun = replace(
-            last, high=last.open, low=last.open, close=last.open, volume=volume, value=np.round(volume * last.open, 8)
-        )
+        begun = replace(last, high=last.open, low=last.open, close=last.open, volume=volume, value=volume * last.open)
         return join([whole, begun])
 
     def tick(self, symbol: str, now: datetime) -> Tick | None:

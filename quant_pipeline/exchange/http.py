@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote
 
 import httptools
 
@@ -125,7 +125,7 @@ class HttpProtocol(asyncio.Protocol):
         peer = self._transport.get_extra_info("peername") if self._transport is not None else None
         request = Request(
             self._parser.get_method().decode("ascii"),
-            path,
+            unquote(path),
             query,
             self._headers,
             bytes(self._body),

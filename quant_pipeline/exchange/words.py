@@ -11,6 +11,8 @@ import numpy as np
 from quant_pipeline.exchange.bars.columns import Ints
 
 SEOUL = ZoneInfo("Asia/Seoul")
+_MOST_DIGITS = 24
+"""More digits than any price, quantity or amount has; within it Decimal's default precision is exact."""
 
 
 def plain(number: Decimal) -> str:
@@ -22,14 +24,16 @@ def plain(number: Decimal) -> str:
 
 
 def decimal_of(value: object) -> Decimal | None:
-    """A finite decimal from a JSON number or a decimal string; None from anything else."""
+    """A finite decimal from a JSON number or a decimal string; None from anything else, absurd sizes included."""
     if isinstance(value, bool) or not isinstance(value, str | int | float | Decimal):
         return None
     try:
         number = Decimal(repr(value) if isinstance(value, float) else str(value).strip())
     except InvalidOperation:
         return None
-    return number if number.is_finite() else None
+    if not number.is_finite() or abs(number.adjusted()) > _MOST_DIGITS or len(number.as_tuple().digits) > _MOST_DIGITS:
+        return None
+    return number
 
 
 def decimals(number: Decimal) -> int:

@@ -14,9 +14,6 @@ from quant_pipeline.core.values import BAR_COLUMNS
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
-VOLUME_DECIMALS = 8
-"""Sums of volumes are rounded to this many decimals, so that adding in another order gives the same number."""
-
 
 @dataclass(frozen=True, slots=True)
 class BarColumns:
@@ -108,8 +105,8 @@ def aggregate(bars: BarColumns, ts: Ints, opens: Ints, closes: Ints) -> BarColum
         np.maximum.reduceat(bars.high, first),
         np.minimum.reduceat(bars.low, first),
         bars.close[last],
-        np.round(np.add.reduceat(bars.volume, first), VOLUME_DECIMALS),
-        np.round(np.add.reduceat(bars.value, first), VOLUME_DECIMALS),
+        np.add.reduceat(bars.volume, first),
+        np.add.reduceat(bars.value, first),
     )
 
 

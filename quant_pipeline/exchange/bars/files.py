@@ -127,7 +127,7 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
         msg = f"{path} holds two bars of one time, or prices that are not positive numbers; import it again"
         raise ValueError(msg)
     opens, closes = _bounds(market, ts, seconds)
-    value = np.round((o + h + low + c) * 0.25 * v, 8)
+    value = (o + h + low + c) * 0.25 * v
     bars = BarColumns(ts, opens, closes, o, h, low, c, v, value)
     return bars.take(closes > opens)
 

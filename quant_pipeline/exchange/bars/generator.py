@@ -22,8 +22,8 @@ _BLOCK_ROWS = 12_000
 
 _KEPT_MINUTE_BLOCKS = 64
 _COMMON_WEIGHT = 0.5
-_VOLUME_UNIT = {"us_equity": 1.0, "krw_crypto": 1e8}
-"""Smallest traded volume is 1 / unit."""
+_VALUE_UNIT = 2.0**-10
+"""Turnover is a multiple of this, and volume of the lot below: sums of them are exact doubles in whatever order."""
 
 
 class GeneratedBars:
@@ -106,32 +106,35 @@ class GeneratedBars:
 
     def _make(self, symbol: str, block: int) -> BarColumns:
         """All minutes of one block of sessions."""
-        model = MODELS[self._market.name]
         first = max(block * self._block, self._first)
         sessions = np.arange(first, min((block + 1) * self._block, len(self._table.days)))
-        path = session_path(self._seed, self._market.name, symbol)
-        row = sessions - self._first
         steps, detail = self._noise(symbol, sessions)
-        log_path = bridge(
-            path.log_open[row],
-            path.log_close[row],
-            path.intraday_sd[row],
-            steps,
-            self._counts(sessions),
-        )
-        reach = path.intraday_sd[row, None] * (0.9 / np.sqrt(self._slots))
-        prices = np.exp(log_path)
-        opens, closes = prices[:, :-1], prices[:, 1:]
-        highs = np.maximum(opens, closes) * (1.0 + reach * detail[0] * detail[0])
-        lows = np.minimum(opens, closes) * (1.0 - reach * detail[1] * detail[1])
-        share = _intraday_shape(self._slots) ** 2 * (0.35 + 1.3 * detail[2] * detail[2]) / 0.783 / self._slots
-        volumes = path.activity[row, None] * share * (1.0 + 8.0 * (highs / lows - 1.0) / (6.0 * reach))
+        opens, highs, lows, closes, volumes = self._shapes(symbol, sessions, steps, detail)
         slot = np.arange(self._slots)
         traded = slot < self._counts(sessions)[:, None]
-        if model.absent_rate > 0.0:
-            traded &= detail[3] >= model.absent_rate * symbol_spec(symbol).volatility
+        absent = MODELS[self._market.name].absent_rate * symbol_spec(symbol).volatility
+        if absent > 0.0:
+            traded &= detail[3] >= absent
         ts = (self._table.opens[sessions, None] + slot * MINUTE)[traded]
-        return self._finish(ts, tuple(column[traded] for column in (opens, highs, lows, closes)), volumes[traded])
+        o, h, low, c = (on_grid(self._market.name, prices[traded]) for prices in (opens, highs, lows, closes))
+        lot = self._lot(symbol)
+        volume = np.maximum(np.rint(volumes[traded] / lot), 1.0) * lot
+        value = np.rint((o + h + low + c) * 0.25 * volume / _VALUE_UNIT) * _VALUE_UNIT
+        return BarColumns(ts, ts, ts + MINUTE, o, h, low, c, volume, value)
+
+    def _shapes(self, symbol: str, sessions: Ints, steps: Floats, detail: Floats) -> tuple[Floats, ...]:
+        """Open, high, low, close and volume of every slot (sessions, slots), before ticks and lots."""
+        path, row = session_path(self._seed, self._market.name, symbol), sessions - self._first
+        sd = path.intraday_sd[row]
+        points = np.exp(bridge(path.log_open[row], path.log_close[row], sd, steps, self._counts(sessions)))
+        opens, closes = points[:, :-1], points[:, 1:]
+        reach = sd[:, None] * (0.9 / np.sqrt(self._slots))
+        highs = np.maximum(opens, closes) * (1.0 + reach * detail[0] * detail[0])
+        lows = np.minimum(opens, closes) * (1.0 - reach * detail[1] * detail[1])
+        share = _intraday_shape(self._slots) ** 2 * (0.35 + 1.3 * detail[2] * detail[2]) / (0.783 * self._slots)
+        # A minute that moves more than usual trades more than usual.
+        volumes = path.activity[row, None] * share * (0.5 + (highs / lows - 1.0) / (2.5 * reach))
+        return opens, highs, lows, closes, volumes
 
     def _counts(self, sessions: Ints) -> Ints:
         """The number of minutes in each session."""
@@ -154,14 +157,11 @@ class GeneratedBars:
         steps = self._common[block] + np.sqrt(1.0 - _COMMON_WEIGHT) * bell(read(symbol, "minute steps"))
         return steps, quarters(read(symbol, "minute detail"))
 
-    def _finish(self, ts: Ints, prices: tuple[Floats, ...], volumes: Floats) -> BarColumns:
-        """Prices (open, high, low, close) on the venue's ticks, volumes on its lots."""
-        name = self._market.name
-        unit = _VOLUME_UNIT[name]
-        o, h, low, c = (on_grid(name, column) for column in prices)
-        volume = np.maximum(np.rint(volumes * unit), 1.0) / unit
-        value = np.round((o + h + low + c) * 0.25 * volume, 8)
-        return BarColumns(ts, ts, ts + MINUTE, o, h, low, c, volume, value)
+    def _lot(self, symbol: str) -> float:
+        """The smallest volume: one share, or a power of two that suits the coin's usual volume."""
+        if self._market.calendar != "always":
+            return 1.0
+        return float(2.0 ** -min(26, 43 - int(np.ceil(np.log2(symbol_spec(symbol).activity)))))
 
 
 def _intraday_shape(slots: int) -> Floats:

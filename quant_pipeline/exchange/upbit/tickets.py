@@ -62,7 +62,7 @@ def parse_ticket(params: Params, feed: Feed, tick: Tick | None, fallback_id: str
         qty=None if by_funds else volume,
         funds=price if by_funds else None,
         limit_price=price if ord_type == "limit" else None,
-        wire={"ord_type": ord_type},
+        wire={"ord_type": ord_type, "named": "yes" if params.one("identifier") else ""},
     )
 
 

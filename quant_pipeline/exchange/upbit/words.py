@@ -71,8 +71,9 @@ def order_json(order: SimOrder, buy_fee: Decimal, *, trades: bool) -> dict[str, 
         "prevented_volume": "0",
         "prevented_locked": "0",
         "trades_count": len(order.fills),
-        "identifier": ticket.client_id,
     }
+    if ticket.wire["named"]:
+        content["identifier"] = ticket.client_id
     if ticket.qty is not None:
         content["volume"] = plain(ticket.qty)
     price = ticket.limit_price if ticket.kind is Kind.LIMIT else ticket.funds
@@ -134,7 +135,8 @@ def balance_json(account: Account, currency: str) -> dict[str, object]:
 
 def order_stub(order: SimOrder) -> dict[str, str]:
     """How the answer to a batch names an order."""
-    return {"uuid": order.venue_id, "market": order.ticket.symbol, "identifier": order.ticket.client_id}
+    named = {"identifier": order.ticket.client_id} if order.ticket.wire["named"] else {}
+    return {"uuid": order.venue_id, "market": order.ticket.symbol, **named}
 
 
 def closed_at(order: SimOrder) -> datetime:

@@ -5,6 +5,7 @@ Written by hand because MLflow's own `save_model` copies, inspects and rewrites 
 
 from __future__ import annotations
 
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from platform import python_version
 from typing import TYPE_CHECKING
@@ -59,7 +60,8 @@ def _signature(ensemble: TrainedEnsemble) -> ModelSignature:
     )
 
 
-def _installed() -> list[str]:
+@cache
+def _installed() -> tuple[str, ...]:
     """Pin the packages that a prediction needs; ours is left out where it runs without being installed."""
     lines = []
     for package in _REQUIREMENTS:
@@ -67,4 +69,4 @@ def _installed() -> list[str]:
             lines.append(f"{package}=={version(package)}")
         except PackageNotFoundError:
             continue
-    return lines
+    return tuple(lines)

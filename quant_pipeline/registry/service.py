@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from quant_pipeline.core.models.params import AcceptanceRule
     from quant_pipeline.core.models.trained import TrainedEnsemble
-    from quant_pipeline.registry.mlflow_registry import ModelRegistry
+    from quant_pipeline.registry.mlflow_registry import LoggedVersion, ModelRegistry
     from quant_pipeline.storage.database import Database
     from quant_pipeline.storage.lake import Lake
 
@@ -82,14 +82,17 @@ def register_ensemble(
     bundle = pack(ensemble)
     content_hash = lake.put_bytes("model", bundle)
     version = _version(ensemble, span, content_hash, reasons, at)
-    add_model_version(db, version, actor=actor)
+    is_new = add_model_version(db, version, actor=actor)
     stored = _stored(db, version.id)
     if stored.status == "trained":
         outcome = "accepted" if accepted else "rejected"
         add_model_event(db, version.id, outcome, at, actor, "; ".join(reasons))
         stored = _stored(db, version.id)
     if registry is not None and stored.mlflow_version is None:
-        set_mlflow_version(db, version.id, _log(registry, ensemble, bundle, stored, span))
+        # What was only now added to our tables cannot have been logged before.
+        known = None if is_new else registry.find(registered_name(span.market, span.symbol), MODEL_VERSION, version.id)
+        logged = known if known is not None else _log(registry, ensemble, bundle, stored, span)
+        set_mlflow_version(db, version.id, logged.version)
     if stored.status in SERVING:
         promote_newest(db, registry, span.market, span.symbol, at=at, actor=actor)
     return _stored(db, version.id)
@@ -139,15 +142,11 @@ def _version(
 
 def _log(
     registry: ModelRegistry, ensemble: TrainedEnsemble, bundle: bytes, version: ModelVersion, span: ModelSpan
-) -> str:
-    """Log the bundle to MLflow unless an earlier attempt did, and return its version number there."""
-    name = registered_name(version.market, version.symbol)
-    known = registry.find(name, MODEL_VERSION, version.id)
-    if known is not None:
-        return known.version
+) -> LoggedVersion:
+    """Log the bundle to MLflow with tags that link it to our row."""
     data = json.dumps(dict(span.data_hashes), sort_keys=True)
-    logged = registry.log_ensemble(
-        name,
+    return registry.log_ensemble(
+        registered_name(version.market, version.symbol),
         bundle,
         experiment=experiment_name(version.market),
         run_name=f"{version.symbol} {version.serves_from.isoformat()}",
@@ -164,7 +163,6 @@ def _log(
             "data_hash": hashlib.sha256(data.encode()).hexdigest(),
         },
     )
-    return logged.version
 
 
 def _params(ensemble: TrainedEnsemble) -> dict[str, object]:

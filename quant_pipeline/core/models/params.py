@@ -132,9 +132,8 @@ def with_tuned(params: EnsembleParams, family: Family, tuned: Mapping[str, float
 class SplitSpec:
     """How samples are cut in time order into train | validation (early stopping) | hold-out (acceptance).
 
-    Shares are of the distinct decision times. `embargo` is a number of decision times dropped before each cut,
-    besides the rows whose target reaches into the next part; give it the horizon in bars. The minimums are rows that
-    must be left.
+    Shares are of the distinct decision times. Before each cut, rows are dropped whose target was not known `embargo`
+    decision times before the next part begins; give it the horizon in bars. The minimums are rows that must be left.
     """
 
     validation: float = 0.16

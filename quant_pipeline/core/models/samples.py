@@ -102,9 +102,8 @@ def check_finite(x: FloatArray, columns: tuple[str, ...]) -> None:
 def split_samples(samples: Samples, spec: SplitSpec) -> Split:
     """Cut samples into train | validation | hold-out by decision time.
 
-    A row belongs to a part only if its target was known when the next part begins, and `spec.embargo` decision times
-    before each cut are dropped besides. All rows of one decision time fall on the same side, so pooled symbols cannot
-    leak.
+    A row belongs to a part only if its target was known `spec.embargo` decision times before the next part begins.
+    All rows of one decision time fall on the same side, so pooled symbols cannot leak.
 
     Raises NotEnoughRowsError when a part would be smaller than `spec` allows.
     """
@@ -139,7 +138,6 @@ def before_holdout(samples: Samples, spec: SplitSpec) -> Samples:
 
 
 def _part(samples: Samples, times: TimeArray, start: int, stop: int, embargo: int) -> IntArray:
-    """Return rows decided in times[start:stop - embargo] whose target was known at times[stop]."""
-    last = max(stop - embargo, start)
-    inside = (samples.known_at >= times[start]) & (samples.known_at < times[last])
-    return np.flatnonzero(inside & (samples.target_at <= times[stop]))
+    """Return rows decided in times[start:stop] whose target was known `embargo` decision times before times[stop]."""
+    inside = (samples.known_at >= times[start]) & (samples.known_at < times[stop])
+    return np.flatnonzero(inside & (samples.target_at <= times[max(stop - embargo, start)]))

@@ -90,8 +90,7 @@ def _cut(recent: Samples, spec: UpdateSpec, embargo: int, fresh_from: str) -> tu
     """Cut into rows to learn from and newer rows to judge on, purged and embargoed like `samples.split_samples`."""
     times = np.unique(recent.known_at)
     first = len(times) - max(round(len(times) * spec.check_share), 1)
-    last = max(first - embargo, 0)
-    tune = np.flatnonzero((recent.known_at < times[last]) & (recent.target_at <= times[first]))
+    tune = np.flatnonzero((recent.known_at < times[first]) & (recent.target_at <= times[max(first - embargo, 0)]))
     check = np.flatnonzero(recent.known_at >= times[first])
     if len(tune) < spec.min_train or len(check) < spec.min_check:
         msg = (

@@ -3,8 +3,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +70,22 @@ def test_separate_processes_give_the_same_bytes_whatever_their_threads_and_hash_
     found = [_train_elsewhere(root, threads, hash_seed) for threads, hash_seed in ((1, "1"), (2, "2"))]
 
     assert found == [[bundle_hash(pack(here)), member_hashes(here)]] * 2
+
+
+def test_ensembles_trained_side_by_side_in_threads_are_those_trained_alone() -> None:
+    def train(seed: int) -> bytes:
+        return pack(train_ensemble(make_samples(300, seed=seed), FEATURES, DAILY))
+
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(train, range(8)))
+
+    assert together == [train(seed) for seed in range(8)]
+
+
+def test_a_trained_ensemble_travels_between_processes() -> None:
+    trained = train_ensemble(make_samples(), FEATURES, DAILY)
+
+    assert pickle.loads(pickle.dumps(trained)) == trained
 
 
 def _train_elsewhere(root: Path, threads: int, hash_seed: str) -> list[object]:

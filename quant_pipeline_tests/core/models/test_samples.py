@@ -15,7 +15,7 @@ LENIENT = SplitSpec(min_train=1, min_validation=1, min_holdout=1)
 
 
 @given(
-    rows=st.integers(60, 300),
+    rows=st.integers(200, 400),
     horizon=st.integers(1, 8),
     embargo=st.integers(0, 8),
     validation=st.floats(0.1, 0.3),
@@ -30,10 +30,9 @@ def test_no_target_of_a_part_reaches_into_the_next_part(
     split = split_samples(samples, spec)
 
     for earlier, later in ((split.train, split.validation), (split.validation, split.holdout)):
-        begins = samples.known_at[later].min()
-        assert samples.target_at[earlier].max() <= begins
-        gap = np.searchsorted(samples.known_at, begins) - earlier.max() - 1
-        assert gap >= embargo
+        begins = int(np.searchsorted(samples.known_at, samples.known_at[later].min()))
+        assert samples.target_at[earlier].max() <= samples.known_at[begins - embargo]
+        assert begins - earlier.max() == horizon + embargo
     assert split.holdout.max() == rows - 1
 
 

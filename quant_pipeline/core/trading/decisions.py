@@ -21,6 +21,7 @@ from quant_pipeline.core.trading.kernel_types import (
     FREE_CASH,
     HALTED_UNTIL,
     IS_PAUSED,
+    NONE,
     NOW,
     POSITIONS,
     REBALANCING,
@@ -168,7 +169,11 @@ def decide(inputs: BarInputs, book: BookView, params: TradingParams) -> BarDecis
     halted_until = int(b.counts[HALTED_UNTIL])
     return BarDecisions(
         symbols=inputs.symbols,
-        **out._asdict(),
+        action=out.action.astype(np.int8),
+        reason=out.reason.astype(np.int8),
+        lots=out.lots,
+        notional=out.notional,
+        pair=out.pair,
         halted_until_ns=halted_until,
         halt_started=halted_until != book.halted_until_ns,
         exposure=float(b.money[EXPOSURE]),
@@ -199,9 +204,9 @@ def review_rebalance_in(
     b = kernel_book(book, np.full(len(book.symbols), np.nan))
     if book.mark_price is None:
         b.mark[i] = price
-    b.counts[REBALANCING] = -1
+    b.counts[REBALANCING] = NONE
     measure(params.to_kernel(), fees, b)
-    reason, lots, notional = review_buy(params.to_kernel(), fees, b, i, price, float(confidence), float(vol20), -1)
+    reason, lots, notional = review_buy(params.to_kernel(), fees, b, i, price, float(confidence), float(vol20), NONE)
     return EntryReview(Reason(reason) if reason else Reason.REBALANCE_IN, int(lots), float(notional))
 
 
@@ -227,8 +232,8 @@ def kernel_inputs(inputs: BarInputs, shape: tuple[int, ...]) -> InputsK:
 def empty_decisions(shape: tuple[int, ...]) -> OutK:
     """Room for the decisions of one bar (S,) or many (T, S)."""
     return OutK(
-        action=np.zeros(shape, np.int8),
-        reason=np.zeros(shape, np.int8),
+        action=np.zeros(shape, np.int64),
+        reason=np.zeros(shape, np.int64),
         lots=np.zeros(shape, np.int64),
         notional=np.zeros(shape),
         pair=np.full(shape, -1, np.int64),

@@ -11,6 +11,7 @@ from quant_pipeline.core.trading.kernel_money import buy_fee, sell_fee, value_of
 from quant_pipeline.core.trading.kernel_types import (
     BOOK_COUNT,
     BOOK_MONEY,
+    BOUGHT,
     CASH,
     DAY_FLOWS,
     DAY_START,
@@ -25,6 +26,7 @@ from quant_pipeline.core.trading.kernel_types import (
     L_REASON,
     L_SIDE,
     L_SYMBOL,
+    NOTHING,
     NOW,
     PLAN_IN,
     REBALANCING,
@@ -36,6 +38,7 @@ from quant_pipeline.core.trading.kernel_types import (
     S_REALISED,
     S_SESSION,
     S_TRADES,
+    SOLD,
     TRADES,
     BarsK,
     BookK,
@@ -147,34 +150,41 @@ def clear_order(s: StateK, i: int) -> None:
 
 
 @kernel
-def log_row(log: LogK, at: tuple[int, int, int, int, int, int], price: float, fee: float, realised: float) -> None:
-    """Append a row; `at` is (bar, symbol, side, lots, reason, time of the decision or 0)."""
+def log_row(log: LogK, t: int, i: int, side: int, lots: int, reason: int, decided: int) -> int:
+    """Append a row without money and return its place; `decided` is the time of the decision, or 0."""
     row = log.size[0]
-    log.ints[row, L_BAR] = at[0]
-    log.ints[row, L_SYMBOL] = at[1]
-    log.ints[row, L_SIDE] = at[2]
-    log.ints[row, L_LOTS] = at[3]
-    log.ints[row, L_REASON] = at[4]
-    log.ints[row, L_DECIDED] = at[5]
-    log.floats[row, L_PRICE] = price
-    log.floats[row, L_FEE] = fee
-    log.floats[row, L_REALISED] = realised
+    log.ints[row, L_BAR] = t
+    log.ints[row, L_SYMBOL] = i
+    log.ints[row, L_SIDE] = side
+    log.ints[row, L_LOTS] = lots
+    log.ints[row, L_REASON] = reason
+    log.ints[row, L_DECIDED] = decided
+    log.floats[row] = 0.0
     log.size[0] = row + 1
+    return int(row)
 
 
 @kernel
 def drop_order(s: StateK, log: LogK, t: int, i: int, reason: int) -> None:
     """Log that the order of symbol `i` ends unfilled, and why."""
-    log_row(log, (t, i, int(s.side[i]), 0, reason, s.order_decided[i]), 0.0, 0.0, 0.0)
+    log_row(log, t, i, s.side[i], NOTHING, reason, s.order_decided[i])
     clear_order(s, i)
 
 
 @kernel
 def fill_sell(
-    p: KernelParams, fees: Floats, s: StateK, log: LogK, at: tuple[int, int, int, int], lots: int, quoted: float
+    p: KernelParams,
+    fees: Floats,
+    s: StateK,
+    log: LogK,
+    t: int,
+    i: int,
+    lots: int,
+    quoted: float,
+    reason: int,
+    decided: int,
 ) -> None:
-    """Sell `lots` at `quoted` less slippage; `at` is (bar, symbol, reason, time of the decision or 0)."""
-    i = at[1]
+    """Sell `lots` of symbol `i` at `quoted` less slippage."""
     price = quoted * (1.0 - p.slippage)
     value = value_of(p, lots, price)
     fee = sell_fee(p, fees, lots, value)
@@ -186,15 +196,15 @@ def fill_sell(
     if s.lots[i] == 0:
         s.avg[i] = 0.0
         s.taken[i] = False
-    log_row(log, (at[0], i, -1, lots, at[2], at[3]), price, fee, realised)
+    row = log_row(log, t, i, SOLD, lots, reason, decided)
+    log.floats[row, L_PRICE] = price
+    log.floats[row, L_FEE] = fee
+    log.floats[row, L_REALISED] = realised
 
 
 @kernel
-def fill_buy(
-    p: KernelParams, fees: Floats, s: StateK, log: LogK, at: tuple[int, int, int, int], lots: int, price: float
-) -> None:
-    """Buy `lots` at `price` (slippage already in it); `at` as in `fill_sell`. The caller knows that cash suffices."""
-    i = at[1]
+def fill_buy(p: KernelParams, fees: Floats, s: StateK, log: LogK, t: int, i: int, lots: int, price: float) -> None:
+    """Buy `lots` at `price` (slippage in it) for the order of symbol `i`; the caller knows that cash suffices."""
     value = value_of(p, lots, price)
     fee = buy_fee(p, fees, value)
     held = value_of(p, s.lots[i], s.avg[i])
@@ -204,4 +214,8 @@ def fill_buy(
     s.lots[i] += lots
     s.avg[i] = (held + value) / (float(s.lots[i]) / p.qty_scale)
     s.taken[i] = False
-    log_row(log, (at[0], i, 1, lots, at[2], at[3]), price, fee, -fee)
+    row = log_row(log, t, i, BOUGHT, lots, s.order_reason[i], s.order_decided[i])
+    log.floats[row, L_PRICE] = price
+    log.floats[row, L_FEE] = fee
+    log.floats[row, L_REALISED] = -fee
+    clear_order(s, i)

@@ -28,13 +28,13 @@ from quant_pipeline.core.trading.kernel_types import (
     MAX_EXPOSURE,
     MAX_POSITIONS,
     MIN_MEMBERS,
+    NONE,
     POSITIONS,
     REBALANCE_OUT,
     REBALANCING,
     SELL_SIGNAL,
     TRADES,
     BookK,
-    Bytes,
     Floats,
     InputsK,
     KernelParams,
@@ -44,7 +44,7 @@ from quant_pipeline.core.trading.kernel_types import (
 
 
 @kernel
-def by_expectation(expected: Floats, wish: Bytes) -> Longs:
+def by_expectation(expected: Floats, wish: Longs) -> Longs:
     """The symbols with a positive `wish`, highest expectation first; equal ones keep the order of symbols."""
     order = np.empty(wish.shape[0], np.int64)
     count = 0
@@ -131,7 +131,7 @@ def decide_bar(p: KernelParams, fees: Floats, x: InputsK, b: BookK, out: OutK) -
     `b` is changed: it ends as the book with this bar's decisions under way (halt, trades, pending, exposure).
     """
     symbols = x.price.shape[0]
-    wish = np.zeros(symbols, np.int8)
+    wish = np.zeros(symbols, np.int64)
     measure(p, fees, b)
     halt_after_loss(p, b)
     for i in range(symbols):
@@ -139,7 +139,7 @@ def decide_bar(p: KernelParams, fees: Floats, x: InputsK, b: BookK, out: OutK) -
         out.action[i] = 0
         out.lots[i] = 0
         out.notional[i] = 0.0
-        out.pair[i] = -1
+        out.pair[i] = NONE
     for i in range(symbols):
         if wish[i] < 0:
             reason, lots = review_sell(p, b, i, x.price[i])
@@ -150,7 +150,7 @@ def decide_bar(p: KernelParams, fees: Floats, x: InputsK, b: BookK, out: OutK) -
     for i in by_expectation(x.expected, wish):
         if out.action[i] != 0:
             continue
-        reason, lots, notional = review_buy(p, fees, b, i, x.price[i], x.confidence[i], x.vol[i], -1)
+        reason, lots, notional = review_buy(p, fees, b, i, x.price[i], x.confidence[i], x.vol[i], NONE)
         if reason == 0:
             enter(p, fees, b, out, i, lots, notional)
             continue

@@ -23,8 +23,11 @@ from quant_pipeline.core.trading.kernel_review import measure, review_buy
 from quant_pipeline.core.trading.kernel_sizing import lots_to_sell
 from quant_pipeline.core.trading.kernel_types import (
     BELOW_MINIMUM,
+    BOUGHT,
     EXPIRED,
     INSUFFICIENT_CASH,
+    NONE,
+    NOTHING,
     PLAN_CONFIDENCE,
     PLAN_DECIDED,
     PLAN_EXPECTED,
@@ -48,8 +51,8 @@ from quant_pipeline.core.trading.kernel_types import (
 @kernel
 def end_plan(s: StateK) -> None:
     """Forget the exchange under way."""
-    s.counts[PLAN_IN] = -1
-    s.counts[PLAN_OUT] = -1
+    s.counts[PLAN_IN] = NONE
+    s.counts[PLAN_OUT] = NONE
     s.counts[PLAN_LEFT] = 0
     s.counts[PLAN_DECIDED] = 0
     s.money[PLAN_EXPECTED] = 0.0
@@ -60,7 +63,7 @@ def end_plan(s: StateK) -> None:
 @kernel
 def drop_plan(s: StateK, log: LogK, t: int, reason: int) -> None:
     """Log that the entry of an exchange will not be made, and why."""
-    log_row(log, (t, s.counts[PLAN_IN], 1, 0, reason, s.counts[PLAN_DECIDED]), 0.0, 0.0, 0.0)
+    log_row(log, t, s.counts[PLAN_IN], BOUGHT, NOTHING, reason, s.counts[PLAN_DECIDED])
     end_plan(s)
 
 
@@ -84,8 +87,7 @@ def fill_entry(p: KernelParams, fees: Floats, bars: BarsK, s: StateK, log: LogK,
     price = bars.open[t, i] * (1.0 + p.slippage)
     lots, reason = lots_bought(p, fees, s, i, price)
     if lots > 0:
-        fill_buy(p, fees, s, log, (t, i, int(s.order_reason[i]), s.order_decided[i]), lots, price)
-        clear_order(s, i)
+        fill_buy(p, fees, s, log, t, i, lots, price)
     else:
         drop_order(s, log, t, i, reason)
 
@@ -107,12 +109,11 @@ def fill_at_open(p: KernelParams, bars: BarsK, s: StateK, log: LogK, t: int) -> 
     for i in range(s.lots.shape[0]):
         if s.side[i] < 0 and bars.traded[t, i]:
             lots = min(s.order_lots[i], s.lots[i])
-            at = (t, i, int(s.order_reason[i]), s.order_decided[i])
-            if s.counts[PLAN_OUT] == i:
-                s.counts[PLAN_OUT] = -1
-            clear_order(s, i)
             if lots > 0:
-                fill_sell(p, fees, s, log, at, lots, bars.open[t, i])
+                fill_sell(p, fees, s, log, t, i, lots, bars.open[t, i], s.order_reason[i], s.order_decided[i])
+            clear_order(s, i)
+            if s.counts[PLAN_OUT] == i:
+                s.counts[PLAN_OUT] = NONE
     entry = next_entry(bars, s, t)
     while entry >= 0:
         fill_entry(p, fees, bars, s, log, t, entry)
@@ -137,14 +138,14 @@ def finish_exchange(p: KernelParams, bars: BarsK, s: StateK, log: LogK, t: int) 
         return
     mark = np.where(bars.traded[t], bars.open[t], s.last)
     book = book_of(p, s, mark, bars.start[t])
-    book.counts[REBALANCING] = -1
+    book.counts[REBALANCING] = NONE
     measure(p, bars.fees[t], book)
     confidence = s.money[PLAN_CONFIDENCE]
-    reason, lots, notional = review_buy(p, bars.fees[t], book, i, mark[i], confidence, s.money[PLAN_VOL], -1)
+    reason, lots, notional = review_buy(p, bars.fees[t], book, i, mark[i], confidence, s.money[PLAN_VOL], NONE)
     if reason != 0:
         drop_plan(s, log, t, reason)
         return
-    s.side[i] = 1
+    s.side[i] = BOUGHT
     s.order_lots[i] = lots
     s.order_notional[i] = notional
     s.order_reason[i] = REBALANCE_IN
@@ -169,6 +170,6 @@ def exits_inside(p: KernelParams, bars: BarsK, s: StateK, log: LogK, t: int) -> 
             lots = lots_to_sell(p, s.lots[i], exit_fraction(p, reason), price)
             if lots == 0:
                 break
-            fill_sell(p, bars.fees[t], s, log, (t, i, reason, 0), lots, price)
+            fill_sell(p, bars.fees[t], s, log, t, i, lots, price, reason, NOTHING)
             s.taken[i] = reason == TAKE_PROFIT and s.lots[i] > 0
             s.counts[S_TRADES] += 1

@@ -181,7 +181,7 @@ def review_buy(
         return reason, 0, 0.0
     held = value_of(p, b.lots[i], b.mark[i]) if b.lots[i] > 0 else 0.0
     room = position_fraction(p, confidence, vol) * b.money[EQUITY] - held
-    if not room > 0.0:
+    if not room > EDGE * b.money[EQUITY]:
         return MAX_POSITION_SIZE, 0, 0.0
     lots, notional = entry_size(p, room, price)
     freed_value, freed_cash = freed_by_sale(p, fees, b, gone)

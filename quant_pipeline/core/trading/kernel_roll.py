@@ -85,7 +85,7 @@ def renew_plan(s: StateK, log: LogK, t: int, x: InputsK, out: OutK) -> None:
     if i < 0 or out.reason[i] == NO_BAR or out.reason[i] == NOT_OPEN:
         return
     if out.reason[i] != PENDING_ORDER:
-        drop_plan(s, log, t, int(out.reason[i]))
+        drop_plan(s, log, t, out.reason[i])
         return
     s.money[PLAN_EXPECTED] = x.expected[i]
     s.money[PLAN_CONFIDENCE] = x.confidence[i]

@@ -25,32 +25,45 @@ MAX_LOTS = 2**61
 MIN_MEMBERS = 2
 """Usable ensemble members below which an opinion is none."""
 
-HOLD_VOTE = int(Reason.HOLD_VOTE)
-BAD_DATA = int(Reason.BAD_DATA)
-NOT_OPEN = int(Reason.NOT_OPEN)
-NO_HISTORY = int(Reason.NO_HISTORY)
-NO_BAR = int(Reason.NO_BAR)
-NO_MODEL = int(Reason.NO_MODEL)
-TOO_FEW_MEMBERS = int(Reason.TOO_FEW_MEMBERS)
-AI_DISAGREES = int(Reason.AI_DISAGREES)
-AI_UNSURE = int(Reason.AI_UNSURE)
-HALTED = int(Reason.HALTED)
-MAX_POSITIONS = int(Reason.MAX_POSITIONS)
-MAX_EXPOSURE = int(Reason.MAX_EXPOSURE)
-MAX_POSITION_SIZE = int(Reason.MAX_POSITION_SIZE)
-MAX_DAILY_TRADES = int(Reason.MAX_DAILY_TRADES)
-BELOW_MINIMUM = int(Reason.BELOW_MINIMUM)
-INSUFFICIENT_CASH = int(Reason.INSUFFICIENT_CASH)
-NOTHING_TO_SELL = int(Reason.NOTHING_TO_SELL)
-PENDING_ORDER = int(Reason.PENDING_ORDER)
-PAUSED = int(Reason.PAUSED)
-EXPIRED = int(Reason.EXPIRED)
-BUY_SIGNAL = int(Reason.BUY_SIGNAL)
-SELL_SIGNAL = int(Reason.SELL_SIGNAL)
-STOP_LOSS = int(Reason.STOP_LOSS)
-TAKE_PROFIT = int(Reason.TAKE_PROFIT)
-REBALANCE_OUT = int(Reason.REBALANCE_OUT)
-REBALANCE_IN = int(Reason.REBALANCE_IN)
+
+def _constant(number: int) -> int:
+    """A number as numpy integer: the compiler makes one more copy of a function for each plain one it is given."""
+    made: int = np.int64(number)  # type: ignore[assignment]
+    return made
+
+
+NONE = _constant(-1)
+"""No symbol."""
+NOTHING = _constant(0)
+BOUGHT = _constant(1)
+SOLD = _constant(-1)
+
+HOLD_VOTE = _constant(Reason.HOLD_VOTE)
+BAD_DATA = _constant(Reason.BAD_DATA)
+NOT_OPEN = _constant(Reason.NOT_OPEN)
+NO_HISTORY = _constant(Reason.NO_HISTORY)
+NO_BAR = _constant(Reason.NO_BAR)
+NO_MODEL = _constant(Reason.NO_MODEL)
+TOO_FEW_MEMBERS = _constant(Reason.TOO_FEW_MEMBERS)
+AI_DISAGREES = _constant(Reason.AI_DISAGREES)
+AI_UNSURE = _constant(Reason.AI_UNSURE)
+HALTED = _constant(Reason.HALTED)
+MAX_POSITIONS = _constant(Reason.MAX_POSITIONS)
+MAX_EXPOSURE = _constant(Reason.MAX_EXPOSURE)
+MAX_POSITION_SIZE = _constant(Reason.MAX_POSITION_SIZE)
+MAX_DAILY_TRADES = _constant(Reason.MAX_DAILY_TRADES)
+BELOW_MINIMUM = _constant(Reason.BELOW_MINIMUM)
+INSUFFICIENT_CASH = _constant(Reason.INSUFFICIENT_CASH)
+NOTHING_TO_SELL = _constant(Reason.NOTHING_TO_SELL)
+PENDING_ORDER = _constant(Reason.PENDING_ORDER)
+PAUSED = _constant(Reason.PAUSED)
+EXPIRED = _constant(Reason.EXPIRED)
+BUY_SIGNAL = _constant(Reason.BUY_SIGNAL)
+SELL_SIGNAL = _constant(Reason.SELL_SIGNAL)
+STOP_LOSS = _constant(Reason.STOP_LOSS)
+TAKE_PROFIT = _constant(Reason.TAKE_PROFIT)
+REBALANCE_OUT = _constant(Reason.REBALANCE_OUT)
+REBALANCE_IN = _constant(Reason.REBALANCE_IN)
 
 
 class KernelParams(NamedTuple):
@@ -117,8 +130,8 @@ TRADES, HALTED_UNTIL, NOW, IS_PAUSED, REBALANCING, POSITIONS, BOOK_COUNT = range
 class OutK(NamedTuple):
     """What was decided: (S,) for one bar, (T, S) for many. `pair` is the symbol that a sold holding makes room for."""
 
-    action: Bytes
-    reason: Bytes
+    action: Longs
+    reason: Longs
     lots: Longs
     notional: Floats
     pair: Longs
@@ -149,10 +162,10 @@ class StateK(NamedTuple):
     avg: Floats
     last: Floats
     taken: Flags
-    side: Bytes
+    side: Longs
     order_lots: Longs
     order_notional: Floats
-    order_reason: Bytes
+    order_reason: Longs
     order_seq: Longs
     order_left: Longs
     order_decided: Longs

@@ -178,7 +178,11 @@ def roll_shadow(bars: ShadowBars, state: BookState, params: TradingParams) -> Sh
     fills, drops = _events(log)
     return ShadowResult(
         symbols=symbols,
-        **out._asdict(),
+        action=out.action.astype(np.int8),
+        reason=out.reason.astype(np.int8),
+        lots=out.lots,
+        notional=out.notional,
+        pair=out.pair,
         fills=fills,
         drops=drops,
         equity=track.equity,

@@ -249,7 +249,7 @@ class Review:
         if not self.sellable(s) and len(others) >= p.max_positions:
             return Reason.MAX_POSITIONS
         room = self.rules.fraction(confidence, vol) * d.equity - (self.rules.value(s.lots, s.mark) if s.lots else 0.0)
-        if not room > 0:
+        if not room > SLACK * d.equity:
             return Reason.MAX_POSITION_SIZE
         return self.fit(room, price, without)
 

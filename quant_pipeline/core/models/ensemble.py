@@ -10,6 +10,7 @@ forkserver.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -60,11 +61,7 @@ def train_ensemble(
         members=trained_members(members, fitted, groups),
         clip=(low, high),
         residuals=residuals,
-        windows={
-            "train": window(samples, parts.train),
-            "validation": window(samples, parts.validation),
-            "holdout": window(samples, parts.holdout),
-        },
+        windows={f.name: window(samples, getattr(parts, f.name)) for f in fields(parts)},
         known_until=iso(samples.target_at.max()),
         metrics=metrics | _member_figures(members, fitted, predictions[parts.validation], check.y),
         libraries=library_versions(),

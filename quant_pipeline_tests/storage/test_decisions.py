@@ -19,7 +19,8 @@ def test_decision_comes_back_exactly(database: Database) -> None:
     sound = decision(price=Decimal("0.00000001"), qty=Decimal("12345678901234567890.123456789"), score=0.1 + 0.2)
     bare = decision(
         symbol="MSFT", action=0, vote=0, reason="hold_vote", score=None, expected_return=None, p_up=None,
-        confidence=None, members_usable=None, model_version_id=None, price=None, qty=None, notional=None, equity=None, inputs={},
+        confidence=None, members_usable=None, model_version_id=None, price=None, qty=None, notional=None, equity=None,
+        inputs={},
     )  # fmt: skip
     assert append_decisions(database, [sound, bare]) == 2
     assert read_decision(database, sound.id) == sound

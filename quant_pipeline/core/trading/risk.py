@@ -9,7 +9,7 @@ import numpy as np
 
 from quant_pipeline.core.trading.decisions import BookView, kernel_book
 from quant_pipeline.core.trading.kernel_review import measure
-from quant_pipeline.core.trading.kernel_types import DAY_FLOWS, DAY_START, EQUITY, EXPOSURE, FREE_CASH, POSITIONS
+from quant_pipeline.core.trading.kernel_types import DAY_FLOWS, DAY_START, EDGE, EQUITY, EXPOSURE, FREE_CASH, POSITIONS
 from quant_pipeline.core.trading.params import TradingParams
 
 
@@ -75,10 +75,10 @@ def risk_snapshot(book: BookView, params: TradingParams, limits: AlertLimits | N
     halted_until = book.halted_until_ns if book.now_ns < book.halted_until_ns else 0
     trades = book.trades_today / params.max_daily_trades
     checks = (
-        (fraction > limits.exposure, RiskAlert("exposure", AlertLevel.WARNING, fraction, limits.exposure)),
-        (trades > limits.trades, RiskAlert("daily_trades", AlertLevel.WARNING, trades, limits.trades)),
+        (fraction > limits.exposure + EDGE, RiskAlert("exposure", AlertLevel.WARNING, fraction, limits.exposure)),
+        (trades > limits.trades + EDGE, RiskAlert("daily_trades", AlertLevel.WARNING, trades, limits.trades)),
         (
-            daily_return < limits.daily_return,
+            daily_return < limits.daily_return - EDGE,
             RiskAlert("daily_return", AlertLevel.WARNING, daily_return, limits.daily_return),
         ),
         (halted_until > 0, RiskAlert("halted", AlertLevel.CRITICAL, daily_return, params.max_daily_loss)),

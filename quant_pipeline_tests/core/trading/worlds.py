@@ -105,7 +105,8 @@ def _draw_inputs(rng: Generator, shape: tuple[int, int], price: np.ndarray, trad
     # Without a trade there is mostly no bar; a vendor that repeats the last close instead is worth a test as well.
     absent = ~traded & (rng.random(shape) < 0.6)
     status = np.where(absent, int(Reason.NO_BAR), np.where(rng.random(shape) < 0.03, bad, 0))
-    price = np.where(absent, NAN, price)
+    latest = np.maximum.accumulate(np.where(traded, np.arange(shape[0])[:, None], -1), axis=0)
+    price = np.where(absent | (latest < 0), NAN, np.take_along_axis(price, np.maximum(latest, 0), axis=0))
     expected = vote * rng.choice([0.005, 0.0051, 0.01, 0.02, 0.03], shape)
     expected = np.where(rng.random(shape) < 0.3, rng.choice([-0.02, -0.001, 0.0, 0.004, 0.02, NAN], shape), expected)
     return BarInputs(

@@ -13,7 +13,6 @@ from pathlib import Path
 import dagster as dg
 import psycopg2
 import pytest
-import yaml
 from dagster._core.remote_origin import (
     RemoteInstigatorOrigin,
     RemoteRepositoryOrigin,
@@ -37,24 +36,10 @@ from quant_pipeline.runtime.ports import choose_free_port
 from quant_pipeline.runtime.postgres_cluster import wait_until
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.runtime import dagster_code
+from quant_pipeline_tests.runtime.dagster_homes import POOLED, VARIABLE, write_home
 from quant_pipeline_tests.runtime.processes_of_tests import environment_of_tests
 
 pytestmark = pytest.mark.timeout(120)
-
-VARIABLE = "QUANT_TEST_DAGSTER_URL"
-
-
-def write_home(home: Path, *, custom: bool = True) -> Path:
-    """A Dagster home whose storage URL comes from the environment."""
-    source = {"postgres_url": {"env": VARIABLE}}
-    pooled = {"module": PooledPostgresStorage.__module__, "class": "PooledPostgresStorage", "config": source}
-    config = {
-        "storage": {"custom": pooled} if custom else {"postgres": source},
-        "telemetry": {"enabled": False},
-    }
-    home.mkdir(exist_ok=True)
-    (home / "dagster.yaml").write_text(yaml.safe_dump(config))
-    return home
 
 
 @pytest.fixture
@@ -124,7 +109,7 @@ def test_the_stock_storage_needs_many_where_ours_needs_few(
     tmp_path: Path, empty_database: Dsn, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, empty_database.sqlalchemy())
-    home = write_home(tmp_path / "stock", custom=False)
+    home = write_home(tmp_path / "stock", storage={"postgres": {"postgres_url": {"env": VARIABLE}}})
     with dg.DagsterInstance.from_config(str(home)) as instance, counted_connects() as connects:
         run_range(instance, "2024-01-01", "2024-01-20")
     assert len(connects) > 80
@@ -150,7 +135,9 @@ def test_sensor_state_ticks_and_cursors_are_kept(instance: dg.DagsterInstance) -
     state = InstigatorState(origin, InstigatorType.SENSOR, InstigatorStatus.RUNNING, SensorInstigatorData(cursor="7"))
     instance.add_instigator_state(state)
     tick = instance.create_tick(
-        TickData(origin.get_id(), "one_run", InstigatorType.SENSOR, TickStatus.STARTED, 1.0, selector_id=state.selector_id)
+        TickData(
+            origin.get_id(), "one_run", InstigatorType.SENSOR, TickStatus.STARTED, 1.0, selector_id=state.selector_id
+        )
     )
     instance.update_tick(tick.with_status(TickStatus.SUCCESS))
     assert [found.instigator_data for found in instance.all_instigator_state()] == [state.instigator_data]
@@ -242,12 +229,10 @@ def test_the_stock_form_of_the_configuration_works(tmp_path: Path, empty_databas
         "db_name": empty_database.database,
     }
     config = {"postgres_db": parts, "pool_size": 2, "max_overflow": 3}
-    storage = {"module": PooledPostgresStorage.__module__, "class": "PooledPostgresStorage", "config": config}
-    (tmp_path / "dagster.yaml").write_text(yaml.safe_dump({"storage": {"custom": storage}}))
-    with dg.DagsterInstance.from_config(str(tmp_path)) as instance:
+    home = write_home(tmp_path / "home", storage={"custom": {**POOLED, "config": config}})
+    with dg.DagsterInstance.from_config(str(home)) as instance:
         assert instance.get_runs() == []
         (engine,) = engines_of(instance)
         assert engine.url.render_as_string(hide_password=False) == empty_database.sqlalchemy()
         assert engine.pool.size() == 2  # type: ignore[attr-defined]
     dispose_all()
-

@@ -46,9 +46,9 @@ def _post_clock(exchange: Exchange, request: Request) -> Reply:
         body = json.loads(request.body)
         match body:
             case {"set": str(text)}:
-                exchange.clock.set(parse_time(text))
+                exchange.move_clock(to=parse_time(text))
             case {"advance_seconds": int() | float() as seconds} if not isinstance(seconds, bool):
-                exchange.clock.advance(seconds)
+                exchange.move_clock(seconds=seconds)
             case _:
                 return json_reply(400, {"error": 'send {"set": "ISO time"} or {"advance_seconds": number}'})
     except ClockError as refused:

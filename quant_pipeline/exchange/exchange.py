@@ -59,11 +59,23 @@ class Exchange:
             engine.advance(at)
         return at
 
+    def move_clock(self, *, to: datetime | None = None, seconds: float = 0.0) -> None:
+        """Move a clock that is moved by hand, to a time or so many seconds ahead.
+
+        Raises:
+            ClockError: the clock follows the wall, or would go back.
+        """
+        at = self.clock.advance(seconds) if to is None else self.clock.set(to)
+        if self._journal is not None:
+            self._journal.write_clock(at)
+
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock and the prices stay."""
         self.log = RequestLog()
         if self._journal is not None:
             self._journal.clear()
+            if self.clock.mode == "manual":
+                self._journal.write_clock(self.clock.now())
         self._open_accounts()
 
     def close(self) -> None:
@@ -92,8 +104,9 @@ class Exchange:
     def _resume(self, journal: Journal) -> None:
         for market, memory in journal.load().items():
             self.engines[market].restore(memory.account, memory.orders, memory.used_ids)
-            if self.clock.mode == "manual" and memory.at is not None:
-                self.clock.set(max(self.clock.now(), parse_time(memory.at)))
+        stood = journal.clock()
+        if self.clock.mode == "manual" and stood is not None:
+            self.clock.set(max(self.clock.now(), stood))
 
 
 class Recorder:

@@ -17,12 +17,11 @@ from quant_pipeline.exchange.orders import Force, Kind, SimOrder, Ticket
 
 @dataclass(slots=True)
 class Memory:
-    """What the journal says of one market; `at` is the latest time it names."""
+    """What the journal says of one market."""
 
     account: Account
     orders: list[SimOrder] = field(default_factory=list)
     used_ids: dict[str, str] = field(default_factory=dict)
-    at: str | None = None
 
 
 class Journal:
@@ -37,8 +36,8 @@ class Journal:
         self._path = path
         self._seed = seed
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._lines = self._read()
-        self._rewrite(compact(self._lines))
+        self._lines = compact(self._read())
+        self._rewrite(self._lines)
         self._file = path.open("a", encoding="utf-8")
 
     def write(self, market: str, account: Account, order: SimOrder | None, burnt_id: str | None) -> None:
@@ -51,10 +50,22 @@ class Journal:
         self._file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
         self._file.flush()
 
+    def write_clock(self, at: datetime) -> None:
+        """Append where a clock that is moved by hand stands."""
+        self._file.write(json.dumps({"clock": at.isoformat()}) + "\n")
+        self._file.flush()
+
+    def clock(self) -> datetime | None:
+        """Where the clock stood last; None if it was never moved by hand."""
+        stood = [line["clock"] for line in self._lines if "clock" in line]
+        return datetime.fromisoformat(stood[-1]) if stood else None
+
     def load(self) -> dict[str, Memory]:
         """What is remembered, by market name."""
         memories: dict[str, Memory] = {}
-        for line in compact(self._lines):
+        for line in self._lines:
+            if "clock" in line:
+                continue
             market = line["market"]
             memory = memories.setdefault(market, Memory(_read_account(line["account"])))
             memory.account = _read_account(line["account"])
@@ -62,16 +73,15 @@ class Journal:
                 order = read_order(line["order"])
                 memory.orders.append(order)
                 memory.used_ids[order.ticket.client_id] = order.venue_id
-                memory.at = max(memory.at or "", line["order"]["updated_at"])
             if "burnt_id" in line:
                 memory.used_ids.setdefault(line["burnt_id"], "")
-        self._lines = []
         return memories
 
     def clear(self) -> None:
         """Forget everything."""
         self._file.close()
-        self._rewrite([])
+        self._lines = []
+        self._rewrite(self._lines)
         self._file = self._path.open("a", encoding="utf-8")
 
     def close(self) -> None:
@@ -116,22 +126,20 @@ class Journal:
 
 
 def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines that still count: the last of each order, every burnt id, and the last account last."""
-    kept: dict[tuple[str, str], dict[str, Any]] = {}
+    """The lines that still count: the last of each order, every burnt id, the last accounts and clock."""
+    accounts: dict[str, Any] = {}
+    kept: dict[str, dict[str, Any]] = {}
     for line in lines:
+        if "clock" in line:
+            kept["clock"] = line
+            continue
         market = line["market"]
+        accounts[market] = line["account"]
         if "order" in line:
-            kept[market, "order " + line["order"]["venue_id"]] = {**line, "burnt_id": None}
-        if line.get("burnt_id") is not None:
-            kept[market, "id " + line["burnt_id"]] = {"market": market, "burnt_id": line["burnt_id"]}
-        kept.pop((market, "account"), None)
-        kept[market, "account"] = {"market": market}
-        kept[market, "account"]["account"] = line["account"]
-    accounts = {market: line["account"] for (market, what), line in kept.items() if what == "account"}
-    return [
-        {key: value for key, value in {**line, "account": accounts[line["market"]]}.items() if value is not None}
-        for line in kept.values()
-    ]
+            kept[f"{market} order {line['order']['venue_id']}"] = line
+        if "burnt_id" in line:
+            kept[f"{market} id {line['burnt_id']}"] = line
+    return [line if "clock" in line else {**line, "account": accounts[line["market"]]} for line in kept.values()]
 
 
 def _account_line(account: Account) -> dict[str, Any]:

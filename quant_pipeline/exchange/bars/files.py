@@ -6,7 +6,6 @@ there is one, else they are aggregates of finer ones.
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,25 +20,26 @@ _ENDINGS = (".parquet", ".csv", ".csv.gz")
 
 
 class FileBars:
-    """A `BarSource` over files; each symbol is read when it is first asked for."""
+    """A `BarSource` over files; all are read at once, so that a bad one is found before anything is served."""
 
     def __init__(self, market: Market, folder: Path) -> None:
         """Offer the symbols that have a folder with at least one bar file in `folder`.
 
         Raises:
-            ValueError: there is none.
+            ValueError: there is none, or a file is not as it should be.
         """
         self._market = market
-        self._files = {
-            inner.name: found for inner in sorted(folder.iterdir()) if inner.is_dir() and (found := _bar_files(inner))
+        self._native = {
+            inner.name: {seconds: _read(market, path, seconds) for seconds, path in files.items()}
+            for inner in sorted(folder.iterdir())
+            if inner.is_dir() and (files := _bar_files(inner))
         }
-        if not self._files:
+        if not self._native:
             names = ", ".join(INTERVAL_SECONDS)
             msg = f"{folder} holds no bars; expected <symbol>/<interval>.parquet (or .csv) with an interval of {names}"
             raise ValueError(msg)
-        self._native = cache(self._load)
-        self._path = cache(self._finest)
-        self._aggregate = cache(self._rebucket)
+        self._finest = {symbol: _finest(bars) for symbol, bars in self._native.items()}
+        self._aggregates: dict[tuple[str, int], BarColumns] = {}
 
     @property
     def market(self) -> Market:
@@ -48,11 +48,11 @@ class FileBars:
 
     def symbols(self) -> tuple[str, ...]:
         """All symbols, sorted."""
-        return tuple(self._files)
+        return tuple(self._native)
 
     def begins(self, symbol: str) -> int:
         """The opening time of the first bar (epoch seconds)."""
-        return int(self._path(symbol).opens[0])
+        return int(self._finest[symbol].opens[0])
 
     def columns(self, symbol: str, seconds: int, start: int, end: int) -> BarColumns:
         """Complete bars of `seconds` (86400: sessions) stamped in [start, end), epoch seconds.
@@ -60,9 +60,8 @@ class FileBars:
         Raises:
             KeyError: there is no file for the symbol.
         """
-        native = self._native(symbol)
-        bars = native[seconds] if seconds in native else self._aggregate(symbol, seconds)
-        return bars.between(start, end)
+        bars = self._native[symbol].get(seconds)
+        return (self._aggregate(symbol, seconds) if bars is None else bars).between(start, end)
 
     def path(self, symbol: str, start: int, end: int) -> BarColumns:
         """The finest bars that open in [start, end).
@@ -70,24 +69,25 @@ class FileBars:
         Raises:
             KeyError: there is no file for the symbol.
         """
-        finest = self._path(symbol)
+        finest = self._finest[symbol]
         first, last = np.searchsorted(finest.opens, (start, end))
         return finest.part(int(first), int(last))
 
-    def _load(self, symbol: str) -> dict[int, BarColumns]:
-        return {seconds: _read(self._market, path, seconds) for seconds, path in self._files[symbol].items()}
+    def _aggregate(self, symbol: str, seconds: int) -> BarColumns:
+        """Bars for which there is no file, of all finer ones; made once."""
+        if (symbol, seconds) not in self._aggregates:
+            finest = self._finest[symbol]
+            fits = finest.closes - finest.opens <= seconds
+            self._aggregates[symbol, seconds] = rebucket(self._market, finest.take(fits), seconds)
+        return self._aggregates[symbol, seconds]
 
-    def _finest(self, symbol: str) -> BarColumns:
-        """All intervals laid over one another: a coarse bar gives way where finer ones lie inside it."""
-        merged = empty_columns()
-        for _, finer in sorted(self._native(symbol).items(), reverse=True):
-            merged = _overlay(merged, finer)
-        return merged
 
-    def _rebucket(self, symbol: str, seconds: int) -> BarColumns:
-        finest = self._path(symbol)
-        fits = finest.closes - finest.opens <= seconds
-        return rebucket(self._market, finest.take(fits), seconds)
+def _finest(native: dict[int, BarColumns]) -> BarColumns:
+    """All intervals laid over one another: a coarse bar gives way where finer ones lie inside it."""
+    merged = empty_columns()
+    for _, finer in sorted(native.items(), reverse=True):
+        merged = _overlay(merged, finer)
+    return merged
 
 
 def _bar_files(folder: Path) -> dict[int, Path]:
@@ -110,7 +110,7 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
     """One file as columns.
 
     Raises:
-        ValueError: columns are missing, or a price is not a positive number.
+        ValueError: columns or rows are missing, a price is not a positive number, or two bars have one time.
     """
     frame = pd.read_parquet(path) if path.suffix == ".parquet" else pd.read_csv(path)
     needed = BAR_COLUMNS[1:]
@@ -118,7 +118,7 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
     if missing:
         msg = f"{path} lacks the columns {', '.join(missing)}; a bar file has {', '.join(needed)}"
         raise ValueError(msg)
-    stamps = pd.DatetimeIndex(pd.to_datetime(frame["ts"], utc=True)).as_unit("s")
+    stamps = pd.DatetimeIndex(pd.to_datetime(frame["ts"], utc=True)).tz_localize(None)
     ts: Ints = stamps.to_numpy().astype("datetime64[s]").astype(np.int64)
     order = np.argsort(ts, kind="stable")
     ts = ts[order]
@@ -128,8 +128,11 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
         raise ValueError(msg)
     opens, closes = _bounds(market, ts, seconds)
     value = (o + h + low + c) * 0.25 * v
-    bars = BarColumns(ts, opens, closes, o, h, low, c, v, value)
-    return bars.take(closes > opens)
+    bars = BarColumns(ts, opens, closes, o, h, low, c, v, value).take(closes > opens)
+    if not len(bars):
+        msg = f"{path} holds no bar of a session of {market.name}; import it again"
+        raise ValueError(msg)
+    return bars
 
 
 def _bounds(market: Market, ts: Ints, seconds: int) -> tuple[Ints, Ints]:

@@ -79,7 +79,7 @@ class TradingApi:
                 "market": {
                     "id": symbol,
                     "name": f"{coin}/{quote}",
-                    "order_types": [],
+                    "order_types": ["limit"],
                     "order_sides": ["ask", "bid"],
                     "bid_types": [*_BOTH_SIDES, "price"],
                     "ask_types": [*_BOTH_SIDES, "market"],

@@ -20,6 +20,7 @@ from quant_pipeline.steps.failures import note_failed_run
 from quant_pipeline.steps.timing import month_of, tick_session
 
 CHAIN = ("bars", "indicators", "signals", "features", "predictions", "decisions", "orders", "book", "performance")
+PREPARED = ("bars", "indicators", "signals", "features")
 RECOMPUTED = ("bars", "indicators", "signals", "features", "predictions", "decisions", "performance")
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -35,6 +36,7 @@ def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
     training = {"quant/training": market.name}
     return [
         _job(market, "smart_trading_pipeline", CHAIN, desk, "One tick of the live chain: bars to orders and the book."),
+        _job(market, "prepare", PREPARED, {}, "What models are trained from: bars to features, without deciding anything."),
         _job(market, "restate", RECOMPUTED, {"quant/restate": market.name}, "Recompute what depends on changed bars."),
         _job(market, "daily_model_finetuning", ("model_update",), training, "Fine-tune each model with the session's bars."),
         _job(market, "optimize_hyperparameters", ("hyperparameters", "model"), training, "Tune, train, judge, promote."),

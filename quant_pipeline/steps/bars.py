@@ -22,7 +22,7 @@ from quant_pipeline.steps.tables import (
     StepResult,
     group_hashes,
     record_versions,
-    session_hash,
+    session_hashes,
 )
 from quant_pipeline.steps.timing import session_column
 
@@ -54,15 +54,16 @@ def run(
     hashes = group_hashes(frame)
     inputs = {(session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols}
     record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
-    outcomes = tuple(_outcome(frame, session, hashes) for session in sessions)
+    combined = session_hashes(hashes, sessions)
+    outcomes = tuple(_outcome(frame, session, combined[session]) for session in sessions)
     numbers = {"bars_inserted": collected.inserted, "bars_changed": collected.changed, "violations": len(violations)}
     return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations)
 
 
-def _outcome(frame: pd.DataFrame, session: date, hashes: dict[tuple[date, str], str]) -> SessionOutcome:
+def _outcome(frame: pd.DataFrame, session: date, content: str) -> SessionOutcome:
     rows = frame[session_column(frame["ts"]) == np.datetime64(session)]
     numbers = {"symbols": int(rows["symbol"].nunique()), "volume": float(rows["volume"].sum())}
-    return SessionOutcome(session, len(rows), session_hash(hashes, session), numbers)
+    return SessionOutcome(session, len(rows), content, numbers)
 
 
 def bad_sessions(violations: Sequence[Violation]) -> frozenset[tuple[date, str]]:

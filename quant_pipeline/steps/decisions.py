@@ -23,11 +23,10 @@ from quant_pipeline.steps.decision_rows import Outcome, Place, decision_row
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid, make_grid
 from quant_pipeline.steps.params import trading_params
-from quant_pipeline.steps.shadow import RolledSession, roll_sessions
+from quant_pipeline.steps.shadow import RolledSession, roll_sessions, store_rolled
 from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
 from quant_pipeline.storage.changes import latest_decision_ids
 from quant_pipeline.storage.decisions import Decision, append_decisions
-from quant_pipeline.storage.equity import record_equity
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "decisions"
@@ -46,10 +45,10 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     grid = _grid(desk, market, sessions, context)
     rolled = list(roll_sessions(desk, market, grid, sessions))
     inputs = _inputs(desk, market, grid, sessions)
-    rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, context)]
+    latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, sessions[0], sessions[-1])
+    rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, latest, context)]
     append_decisions(desk.db, rows)
-    for part in rolled:
-        _record_equity(desk, market, grid, part)
+    store_rolled(desk, market, grid, rolled)
     _write_fills(desk, market, grid, rolled, context)
     numbers = {part.session: _numbers(grid, part) for part in rolled}
     live = decide_for_broker(desk, market, grid, sessions[-1], inputs, context) if context.tick else ()
@@ -98,10 +97,10 @@ def _shadow_rows(
     grid: Grid,
     part: RolledSession,
     inputs: Mapping[tuple[date, str], Mapping[str, str]],
+    latest: Mapping[tuple[str, datetime], tuple[int, str]],
     context: RunContext,
 ) -> list[Decision]:
     """One row for each symbol's bar of a session; symbols without a bar have none."""
-    latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, part.session, part.session)
     params, settings_hash = trading_params(market, part.session), market.trading_hash()
     rows: list[Decision] = []
     for i, row in enumerate(part.rows):
@@ -133,14 +132,6 @@ def _shadow_rows(
                 )
             )
     return rows
-
-
-def _record_equity(desk: Desk, market: MarketSettings, grid: Grid, part: RolledSession) -> None:
-    if not len(part.rows):
-        return
-    closes = pd.Timestamp(grid.closes_at[part.rows[-1]], tz="UTC").to_pydatetime()
-    equity, cash = (Decimal(repr(float(v[-1]))) for v in (part.result.equity, part.result.cash))
-    record_equity(desk.db, market.name, Book.SHADOW, closes, part.session, cash, equity - cash, equity)
 
 
 def _write_fills(

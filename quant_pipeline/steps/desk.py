@@ -46,6 +46,9 @@ class Desk:
 
     def close(self) -> None:
         """Give back connections."""
+        for venue in self._venues.values():
+            venue.data.close()
+            venue.broker.close()
         self._venues.clear()
         self.studies.close()
         self.db.close()

@@ -11,9 +11,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-import pandas as pd
-
-from quant_pipeline.core.identity import client_order_id
+from quant_pipeline.core.identity import client_order_id, combine_hashes
 from quant_pipeline.core.values import OrderRequest, OrderState, Quote, Reason, Side
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
@@ -29,7 +27,7 @@ from quant_pipeline.steps.account import (
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.exits import plan_exits
 from quant_pipeline.steps.rebalance import review_rebalance
-from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult, group_hashes, session_hash
+from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
 from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.books import book_state
 from quant_pipeline.storage.control import ControlState, control_state
@@ -210,20 +208,10 @@ def _stored(desk: Desk, market: MarketSettings, session: date) -> SessionOutcome
     rows = orders_between(desk.db, market.name, market.broker_book, *session_span(session, session))
     counted: Counter[str] = Counter(f"orders_{row.state}" for row in rows)
     counted.update(f"orders_{row.side}" for row in rows)
-    return SessionOutcome(session, len(rows), session_hash(group_hashes(_frame(rows)), session), dict(counted))
+    return SessionOutcome(session, len(rows), _content(rows), dict(counted))
 
 
-def _frame(rows: Sequence[LedgerOrder]) -> pd.DataFrame:
-    planned = pd.DatetimeIndex([row.planned_at for row in rows], tz="UTC").as_unit("ns") if rows else []
-    return pd.DataFrame(
-        {
-            "symbol": [row.symbol for row in rows],
-            "ts": pd.to_datetime(planned, utc=True),
-            "client_id": [row.client_id for row in rows],
-            "state": [str(row.state) for row in rows],
-            "filled_qty": [row.filled_qty for row in rows],
-            "avg_price": [row.avg_price for row in rows],
-            "fee": [row.fee for row in rows],
-        }
-    )
+def _content(rows: Sequence[LedgerOrder]) -> str:
+    parts = sorted(f"{r.client_id}|{r.state}|{r.filled_qty}|{r.avg_price}|{r.fee}" for r in rows)
+    return combine_hashes(*parts)
 

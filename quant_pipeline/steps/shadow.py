@@ -1,22 +1,26 @@
-"""Rolling the shadow book over sessions, from the stored state before the first to a stored state after each."""
+"""Rolling the shadow book over sessions, from the stored state before the first; and storing what came out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from quant_pipeline.core.trading.shadow import ShadowResult, roll_shadow
 from quant_pipeline.core.trading.state import BookState, state_from_bytes, state_hash, state_to_bytes
+from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid, cut
 from quant_pipeline.steps.params import trading_params
-from quant_pipeline.storage.shadow import get_shadow_state, put_shadow_state
+from quant_pipeline.storage.rolled import RolledEquity, RolledState, put_rolled
+from quant_pipeline.storage.shadow import get_shadow_state
 
 
 class MissingSessionError(RuntimeError):
@@ -58,12 +62,28 @@ def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
 def roll_sessions(
     desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]
 ) -> Iterator[RolledSession]:
-    """Roll session by session; the state after each is stored before the next begins."""
+    """Roll session by session, each from the state that the one before left. Nothing is stored here."""
     state = opening_state(desk, market, sessions[0])
     for session in sessions:
         rows = grid.rows_of(session)
         before, before_hash = state, state_hash(state)
         result = roll_shadow(cut(grid, rows), state, trading_params(market, session))
         state = result.state
-        put_shadow_state(desk.db, market.name, session, state_to_bytes(state), state_hash(state))
         yield RolledSession(session, rows, result, before, before_hash)
+
+
+def store_rolled(desk: Desk, market: MarketSettings, grid: Grid, rolled: Sequence[RolledSession]) -> None:
+    """Store state and closing equity of each session, all together."""
+    rows = [
+        RolledState(part.session, state_to_bytes(part.result.state), state_hash(part.result.state), _equity(grid, part))
+        for part in rolled
+    ]
+    put_rolled(desk.db, market.name, Book.SHADOW, rows)
+
+
+def _equity(grid: Grid, part: RolledSession) -> RolledEquity | None:
+    if not len(part.rows):
+        return None
+    closes = pd.Timestamp(grid.closes_at[part.rows[-1]], tz="UTC").to_pydatetime()
+    cash, equity = (Decimal(repr(float(values[-1]))) for values in (part.result.cash, part.result.equity))
+    return RolledEquity(closes, cash, equity)

@@ -63,10 +63,13 @@ def group_hashes(frame: pd.DataFrame) -> dict[Key, str]:
     return {(date.fromisoformat(str(session)), str(symbol)): value for (session, symbol), value in hashes.items()}
 
 
-def session_hash(hashes: Mapping[Key, str], session: date) -> str:
-    """One hash for all symbols of a session."""
-    parts = [f"{symbol}={value}" for (day, symbol), value in sorted(hashes.items()) if day == session]
-    return combine_hashes(*parts)
+def session_hashes(hashes: Mapping[Key, str], sessions: Iterable[date]) -> dict[date, str]:
+    """One hash for all symbols of each session."""
+    parts: dict[date, list[str]] = {session: [] for session in sessions}
+    for (day, symbol), value in sorted(hashes.items()):
+        if day in parts:
+            parts[day].append(f"{symbol}={value}")
+    return {session: combine_hashes(*listed) for session, listed in parts.items()}
 
 
 def write_step(
@@ -91,8 +94,9 @@ def write_step(
     days = session_column(merged["ts"])
     tables = {session: to_table(merged[days == np.datetime64(session)]) for session in sessions}
     desk.lake.put_tables(market, step, tables)
+    combined = session_hashes(hashes, sessions)
     outcomes = [
-        SessionOutcome(session, table.num_rows, session_hash(hashes, session), (numbers or {}).get(session, {}))
+        SessionOutcome(session, table.num_rows, combined[session], (numbers or {}).get(session, {}))
         for session, table in tables.items()
     ]
     record_versions(desk, market, step, hashes, inputs, code_hash, settings_hash, context)
@@ -151,7 +155,8 @@ def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]
     versions = current_versions(desk.db, market, step, wanted)
     hashes = {key: version.content_hash for key, version in versions.items() if version.content_hash != combine_hashes()}
     counts = desk.lake.row_counts(market, step, wanted)
-    return tuple(SessionOutcome(s, counts.get(s, 0), session_hash(hashes, s), {"reused": 1}) for s in wanted)
+    combined = session_hashes(hashes, wanted)
+    return tuple(SessionOutcome(s, counts.get(s, 0), combined[s], {"reused": 1}) for s in wanted)
 
 
 def read_step(desk: Desk, market: str, step: str, sessions: Sequence[date]) -> pd.DataFrame:

@@ -46,3 +46,12 @@ def latest_decision_ids(
     with db.begin() as connection:
         rows = connection.execute(text(_NEWEST), {"market": market, "book": book, "start": start, "end": end})
         return {(row.symbol, row.bar_ts): (row.version, row.id) for row in rows}
+
+
+def count_bars(db: Database, market: str) -> int:
+    """How many bars of a market are stored. Counts them, so not for ticks."""
+    with db.begin() as connection:
+        found: int = connection.execute(
+            text("SELECT count(*) FROM bars WHERE market = :market"), {"market": market}
+        ).scalar_one()
+        return found

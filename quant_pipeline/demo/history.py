@@ -1,0 +1,138 @@
+"""Making the past of a desk: bars, indicators, signals and features of all sessions, models, then decisions.
+
+Every piece is a run of a job over a range of partitions, so it is seen in Dagster like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import date
+
+import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
+
+from quant_pipeline.automation import job_name
+from quant_pipeline.markets import calendar
+from quant_pipeline.resources import DeskProvider
+from quant_pipeline.settings import MarketSettings, Settings
+from quant_pipeline.steps.timing import month_of, next_month
+
+Progress = Callable[[str, float], None]
+MONTHS = 2
+"""Months of models that a new desk is given: the one in progress and the one before. More can be backfilled."""
+
+
+class RunFailedError(RuntimeError):
+    """A run of the history failed; its events are in Dagster."""
+
+
+def catch_up(
+    settings: Settings,
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    market: MarketSettings,
+    *,
+    progress: Progress,
+) -> None:
+    """Materialize everything of `market` from its first partition to the last session that has closed.
+
+    Args:
+        settings: the desk's settings (its clock says what has closed).
+        defs: the definitions of those settings.
+        instance: where runs are recorded.
+        market: which market.
+        progress: called with what is being done and the part that is done (0 to 1).
+
+    Raises:
+        RunFailedError: a run failed.
+    """
+    provider = defs.resources["desk"] if defs.resources is not None else None
+    if not isinstance(provider, DeskProvider):
+        msg = "the definitions have no desk; build them with build_definitions"
+        raise TypeError(msg)
+    last = calendar.last_closed_session(market.market.calendar, provider.get().clock(market))
+    build_history(defs, instance, market, market.history_start, last, months=_months(market, last), progress=progress)
+
+
+def build_history(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    market: MarketSettings,
+    first: date,
+    last: date,
+    *,
+    months: Sequence[date],
+    progress: Progress,
+) -> None:
+    """Materialize the sessions from `first` to `last` and the models of `months`.
+
+    Raises:
+        RunFailedError: a run failed.
+    """
+    sessions = calendar.sessions(market.market.calendar, first, last)
+    if not sessions:
+        return
+    progress(f"bars, indicators, signals and features of {len(sessions)} sessions", 0.0)
+    run_range(defs, instance, market, "prepare", sessions[0], sessions[-1])
+    for i, month in enumerate(months):
+        progress(f"tuning and training the models that serve {month:%B %Y}", 0.4 + 0.3 * i / len(months))
+        run_job(defs, instance, market, "optimize_hyperparameters", month)
+    progress("predictions, decisions and the shadow book", 0.7)
+    run_range(defs, instance, market, "restate", sessions[0], sessions[-1])
+    progress("history is complete", 1.0)
+
+
+def run_range(
+    defs: dg.Definitions, instance: dg.DagsterInstance, market: MarketSettings, kind: str, first: date, last: date
+) -> dg.ExecuteInProcessResult:
+    """One run of a job over all sessions from `first` to `last`."""
+    tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
+    return _execute(defs, instance, market, kind, partition_key=None, tags=tags)
+
+
+def run_job(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    market: MarketSettings,
+    kind: str,
+    key: date,
+    *,
+    run_config: dg.RunConfig | None = None,
+    tags: Mapping[str, str] | None = None,
+) -> dg.ExecuteInProcessResult:
+    """One run of a job for one partition."""
+    return _execute(defs, instance, market, kind, partition_key=key.isoformat(), tags=tags or {}, run_config=run_config)
+
+
+def _execute(
+    defs: dg.Definitions,
+    instance: dg.DagsterInstance,
+    market: MarketSettings,
+    kind: str,
+    *,
+    partition_key: str | None,
+    tags: Mapping[str, str],
+    run_config: dg.RunConfig | None = None,
+) -> dg.ExecuteInProcessResult:
+    job = defs.resolve_job_def(job_name(market, kind))
+    done = job.execute_in_process(
+        instance=instance, partition_key=partition_key, tags=dict(tags), run_config=run_config, raise_on_error=False
+    )
+    if not done.success:
+        failed = [event for event in done.all_events if event.is_step_failure or event.is_failure]
+        reasons = "; ".join(str(event.message) for event in failed[:3])
+        msg = f"run {done.run_id} of {job.name} ({partition_key or tags}) failed: {reasons}"
+        raise RunFailedError(msg)
+    return done
+
+
+def _months(market: MarketSettings, last: date) -> list[date]:
+    """The month that the next session belongs to and those before it, oldest first, none before the first partition."""
+    newest = month_of(calendar.next_session(market.market.calendar, last))
+    months = [newest]
+    while len(months) < MONTHS:
+        earlier = month_of(date.fromordinal(months[0].toordinal() - 1))
+        if next_month(earlier) <= market.history_start:
+            break
+        months.insert(0, earlier)
+    return months

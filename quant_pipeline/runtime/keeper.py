@@ -24,7 +24,8 @@ import quant_pipeline
 from quant_pipeline.runtime.parent_death import adopt_orphans, die_with_parent
 
 _POLL_SECONDS: Final = 1.0
-_LEFTOVER_SECONDS: Final = 3.0
+_LEFTOVER_SECONDS: Final = 8.0
+"""What the child left behind, for example a run in progress, has this time (at most the grace) to end in order."""
 _INDEPENDENT: Final = "quant_pipeline.runtime.postgres_supervisor"
 """Lives as long as the users of its server do, whoever started it; it is not ours to end."""
 
@@ -55,8 +56,9 @@ def main() -> None:
             reap_orphans(child.pid)
     if child.poll() is None:
         _end(child, grace)
-    end_processes(_descendants, patience=_LEFTOVER_SECONDS)
     code = child.wait()
+    end_processes(_descendants, patience=min(grace, _LEFTOVER_SECONDS))
+    reap_orphans(except_pid=0)
     sys.exit(code if code >= 0 else 128 - code)
 
 

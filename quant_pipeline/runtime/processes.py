@@ -171,8 +171,8 @@ class ProcessGroup:
             if process.stdin is not None:
                 process.stdin.close()
             try:
-                # The keeper needs the grace and some time for what the child left behind.
-                process.wait(self.grace + 15.0)
+                # The keeper needs the grace, and up to 16 s for what the child left behind.
+                process.wait(self.grace + 20.0)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

@@ -1,4 +1,7 @@
-"""A small code location for the runtime tests: partitioned assets, a sensor, a schedule, jobs that wait, fail or die."""
+"""A small code location for the runtime tests: assets, a sensor, a schedule, jobs that wait, fail or die.
+
+No `from __future__ import annotations` here: Dagster looks at the context's annotation itself.
+"""
 
 import os
 import time

@@ -14,9 +14,9 @@ import dagster as dg
 import psycopg2
 import pytest
 from dagster._core.remote_origin import (
+    RegisteredCodeLocationOrigin,
     RemoteInstigatorOrigin,
     RemoteRepositoryOrigin,
-    RegisteredCodeLocationOrigin,
 )
 from dagster._core.scheduler.instigation import (
     InstigatorState,

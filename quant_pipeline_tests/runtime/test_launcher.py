@@ -302,7 +302,7 @@ def test_what_cannot_be_forked_goes_through_the_default_launcher(
     instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
     cold = ColdLauncher()
-    monkeypatch.setattr(launcher_of(instance), "_cold", cast(DefaultRunLauncher, cold))
+    monkeypatch.setattr(launcher_of(instance), "_cold", cast("DefaultRunLauncher", cold))
     if why == "no fork":
         monkeypatch.setattr(launcher_module, "can_fork", lambda: False)
         launcher_of(instance).warm_up()

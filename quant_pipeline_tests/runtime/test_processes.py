@@ -17,9 +17,10 @@ import pytest
 
 from quant_pipeline.runtime.errors import ChildFailedError
 from quant_pipeline.runtime.ports import choose_free_port
+from quant_pipeline.runtime.postgres import EmbeddedPostgres, login_problem
 from quant_pipeline.runtime.postgres_cluster import wait_until
 from quant_pipeline.runtime.processes import ProcessGroup, is_ready, rotate_log
-from quant_pipeline_tests.runtime.processes_of_tests import environment_of_tests, is_alive, read_line
+from quant_pipeline_tests.runtime.processes_of_tests import HOLDER, environment_of_tests, is_alive, read_line
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -141,6 +142,22 @@ def test_stop_ends_descendants_that_ignore_requests_or_left_the_session(group: P
     keepers = list(group.pids().values())
     group.stop()
     assert not [pid for pid in [*pids, *keepers] if is_alive(pid)]
+
+
+def test_a_database_server_stays_for_its_other_users_when_the_child_that_started_it_is_stopped(
+    group: ProcessGroup, tmp_path: Path, state_dir: Path
+) -> None:
+    code = HOLDER.replace("sys.stdin.read()", "import time; time.sleep(600)")
+    server = EmbeddedPostgres(state_dir, fast=True)
+    ready = lambda: server.current() is not None  # noqa: E731
+    argv = python(code, str(state_dir), "0")
+    group.start("holder", argv, log_path=tmp_path / "log", env=environment_of_tests(), ready=ready)
+    group.wait_ready(30)
+    with server.session() as dsn:
+        group.stop()
+        assert server.current() == dsn
+        assert login_problem(dsn) is None
+    assert server.current() is None
 
 
 def test_children_are_stopped_in_reverse_order(group: ProcessGroup, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -37,7 +38,9 @@ def _is_loopback(peer: str) -> bool:
 
 
 def _get_clock(exchange: Exchange, _request: Request) -> Reply:
-    return json_reply(200, {"now": exchange.now().isoformat(), "mode": exchange.clock.mode})
+    """The time, and whose: who started an exchange can tell by `pid` that no other one answers on its port."""
+    now, config = exchange.now().isoformat(), exchange.config
+    return json_reply(200, {"now": now, "mode": exchange.clock.mode, "seed": config.seed, "pid": os.getpid()})
 
 
 def _post_clock(exchange: Exchange, request: Request) -> Reply:

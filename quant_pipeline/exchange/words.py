@@ -52,14 +52,15 @@ def rfc3339_array(seconds: Ints) -> list[str]:
     return [f"{text}Z" for text in np.datetime_as_string(seconds.astype("datetime64[s]"), unit="s").tolist()]
 
 
-def naive_utc(seconds: int) -> str:
+def naive_utc_array(seconds: Ints) -> list[str]:
     """Epoch seconds as `2025-03-03T14:30:00`, UTC without a mark."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    texts: list[str] = np.datetime_as_string(seconds.astype("datetime64[s]"), unit="s").tolist()
+    return texts
 
 
-def naive_seoul(seconds: int) -> str:
-    """Epoch seconds as `2025-03-03T23:30:00`, Korean time without a mark."""
-    return datetime.fromtimestamp(seconds, SEOUL).strftime("%Y-%m-%dT%H:%M:%S")
+def naive_seoul_array(seconds: Ints) -> list[str]:
+    """Epoch seconds as `2025-03-03T23:30:00`, Korean time without a mark (nine hours ahead of UTC since 1988)."""
+    return naive_utc_array(seconds + 9 * 3600)
 
 
 def seoul(at: datetime) -> str:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -17,7 +21,7 @@ from quant_pipeline.exchange.exchange import engine_rules
 from quant_pipeline.exchange.feed import Feed
 from quant_pipeline.exchange.orders import Force, Kind, Ticket
 from quant_pipeline.exchange.server import ExchangeConfig, ExchangeHandle, running_exchange
-from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market
+from quant_pipeline.markets.market import Market
 
 Row = tuple[datetime, float, float, float, float, float]
 """Opening time, open, high, low, close, volume of a hand-made bar."""
@@ -136,4 +140,26 @@ def exchange_at(clock: str, **settings: object) -> Iterator[ExchangeHandle]:
         yield handle
 
 
-__all__ = ["KRW_CRYPTO", "US_EQUITY"]
+def child_environment() -> dict[str, str]:
+    """The environment in which a child process finds the package under test."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+
+
+@contextmanager
+def exchange_process(*options: str) -> Iterator[tuple[subprocess.Popen[str], str, str]]:
+    """The exchange as a process of its own with both addresses, read from its log; ended afterwards in any case.
+
+    Ports of 0 and the log, never guessed ports: on a guessed one, another exchange might be the one that answers.
+    """
+    command = [sys.executable, "-m", "quant_pipeline.exchange", *options]
+    process = subprocess.Popen(command, env=child_environment(), stderr=subprocess.PIPE, text=True)
+    try:
+        assert process.stderr is not None
+        line = process.stderr.readline()
+        found = re.search(r"Alpaca on port (\d+), Upbit on port (\d+)", line)
+        assert found, f"the exchange did not start: {line}"
+        yield process, f"http://127.0.0.1:{found[1]}", f"http://127.0.0.1:{found[2]}"
+    finally:
+        process.kill()
+        process.wait(10)
+        process.stderr.close()

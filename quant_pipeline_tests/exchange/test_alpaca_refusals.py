@@ -190,19 +190,19 @@ def test_bars_that_cannot_be_asked_for(exchange: ExchangeHandle, query: str) -> 
 
 def test_the_limit_of_requests_is_counted_down_in_headers_and_then_refused() -> None:
     with exchange_at("2025-03-03T14:30:00+00:00", alpaca_trading_per_minute=3, alpaca_data_per_minute=1) as exchange:
-        answers = [requests.get(f"{exchange.alpaca_url}/v2/account", headers=KEYS, timeout=10) for _ in range(4)]
-        data = [
-            requests.get(f"{exchange.alpaca_url}/v2/stocks/quotes/latest?symbols=AAPL", headers=KEYS, timeout=10)
-            for _ in range(2)
-        ]
+        answers = [requests.get(f"{exchange.alpaca_url}/v2/account", headers=KEYS, timeout=10) for _ in range(8)]
+        quotes = f"{exchange.alpaca_url}/v2/stocks/quotes/latest?symbols=AAPL"
+        data = [requests.get(quotes, headers=KEYS, timeout=10) for _ in range(3)]
+    # The minute may turn once while the test runs; then three more requests pass.
+    assert [answer.status_code for answer in answers[:1]] == [200]
     refused = [answer for answer in answers if answer.status_code == 429]
-    # The minute may turn while the test runs; then one more request passes.
-    assert 0 <= len(refused) <= 1
+    assert 2 <= len(refused) <= 5
     assert all(answer.json() == {"code": 42910000, "message": "rate limit exceeded"} for answer in refused)
-    assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["3"] * 4
-    assert answers[0].headers["X-RateLimit-Remaining"] in ("2", "1", "0")
+    assert [answer.headers["X-RateLimit-Limit"] for answer in answers] == ["3"] * 8
+    assert {answer.headers["X-RateLimit-Remaining"] for answer in refused} == {"0"}
+    assert answers[0].headers["X-RateLimit-Remaining"] == "2"
     assert int(answers[0].headers["X-RateLimit-Reset"]) > 1_700_000_000
-    assert data[-1].status_code in (200, 429)
+    assert 429 in [answer.status_code for answer in data]
 
 
 def test_the_log_names_the_clients_id_and_no_secret(exchange: ExchangeHandle) -> None:

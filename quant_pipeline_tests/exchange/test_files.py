@@ -155,6 +155,14 @@ def test_an_order_in_an_hour_without_minutes_waits_for_the_next_hour(tmp_path: P
     assert engine.orders[order.venue_id].updated_at == utc("2025-09-01 04:00")
 
 
+def test_hours_are_never_shown_as_minutes(tmp_path: Path) -> None:
+    _write(tmp_path, KRW_CRYPTO, "KRW-ETH", "1h", _coin("1h", "2025-09-01 00:00", 30))
+    feed = Feed(FileBars(KRW_CRYPTO, tmp_path / KRW_CRYPTO.name), Decimal(0))
+    for clock in ("2025-09-01 05:30", "2025-09-02 03:00"):
+        assert len(feed.bars("KRW-ETH", MINUTE, 0, FAR, utc(clock))) == 0
+        assert len(feed.bars("KRW-ETH", HOUR, epoch("2025-09-01 00:00"), FAR, utc(clock))) in (6, 28)
+
+
 def test_an_exchange_serves_the_files_and_generates_the_other_market(tmp_path: Path) -> None:
     _write(tmp_path, KRW_CRYPTO, "KRW-ETH", "1m", _coin("1m", "2025-09-01 12:00", 300))
     with exchange_at("2025-09-01T13:00:30+00:00", data_dir=tmp_path, us_symbols=("KO",)) as exchange:

@@ -3,11 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,7 +15,7 @@ from quant_pipeline.exchange.config import ExchangeConfig, config_to_json
 from quant_pipeline.exchange.exchange import Exchange
 from quant_pipeline.exchange.server import ExchangeHandle
 from quant_pipeline_tests.exchange.conftest import DEFAULTS, MONDAY_OPEN
-from quant_pipeline_tests.exchange.makers import exchange_at
+from quant_pipeline_tests.exchange.makers import exchange_at, exchange_process
 from quant_pipeline_tests.exchange.test_upbit_refusals import token
 
 
@@ -128,41 +123,13 @@ def test_reset_empties_the_file_too(tmp_path: Path) -> None:
 
 def test_an_answered_order_survives_kill_9(tmp_path: Path) -> None:
     state = tmp_path / "state.jsonl"
-    config = ExchangeConfig(alpaca_port=_free_port(), upbit_port=_free_port(), clock=MONDAY_OPEN, state_path=state)
-    command = [sys.executable, "-m", "quant_pipeline.exchange", "--config", config_to_json(config)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    process = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL)
-    try:
-        url = f"http://127.0.0.1:{config.alpaca_port}"
-        _wait_for(url, process)
-        client = TradingClient(DEFAULTS.alpaca_key, DEFAULTS.alpaca_secret, url_override=url)
+    config = ExchangeConfig(alpaca_port=0, upbit_port=0, clock=MONDAY_OPEN, state_path=state)
+    with exchange_process("--config", config_to_json(config)) as (process, alpaca_url, _):
+        client = TradingClient(DEFAULTS.alpaca_key, DEFAULTS.alpaca_secret, url_override=alpaca_url)
         client.submit_order(
             MarketOrderRequest(symbol="KO", qty=1, side="buy", time_in_force="day", client_order_id="survivor")
         )
-    finally:
-        process.send_signal(signal.SIGKILL)
+        process.kill()
         process.wait(10)
     with exchange_at(MONDAY_OPEN, state_path=state) as exchange:
         assert [row["client_id"] for row in exchange.admin.orders()] == ["survivor"]
-
-
-def _free_port() -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:
-    """Until the exchange answers; fails when it has ended or does not answer within half a minute."""
-    deadline = time.monotonic() + 30
-    while time.monotonic() < deadline:
-        assert process.poll() is None, "the exchange has ended"
-        try:
-            requests.get(f"{url}/admin/clock", timeout=1)
-        except requests.ConnectionError:
-            time.sleep(0.05)
-        else:
-            return
-    pytest.fail("the exchange did not answer within 30 seconds")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -18,44 +17,25 @@ from quant_pipeline.exchange.config import ExchangeConfig, config_from_dict, con
 from quant_pipeline.exchange.exchange import Exchange
 from quant_pipeline.exchange.server import running_exchange
 from quant_pipeline_tests.exchange.conftest import MONDAY_OPEN
-from quant_pipeline_tests.exchange.makers import exchange_at
-from quant_pipeline_tests.exchange.test_journal import _free_port, _wait_for
+from quant_pipeline_tests.exchange.makers import child_environment, exchange_at, exchange_process
 
 COMMAND = [sys.executable, "-m", "quant_pipeline.exchange"]
 
 
-def _environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-
-
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_process_ends_cleanly_on_a_signal_and_frees_its_ports(number: signal.Signals) -> None:
-    alpaca, upbit = _free_port(), _free_port()
-    options = [
-        "--alpaca-port",
-        str(alpaca),
-        "--upbit-port",
-        str(upbit),
-        "--clock",
-        MONDAY_OPEN,
-        "--us-symbols",
-        "KO,PEP",
-    ]
-    process = subprocess.Popen([*COMMAND, *options], env=_environment(), stderr=subprocess.PIPE)
-    try:
-        _wait_for(f"http://127.0.0.1:{alpaca}", process)
-        with requests.Session() as session:  # an idle connection must not hold it up
-            assert session.get(f"http://127.0.0.1:{upbit}/admin/clock", timeout=5).json()["mode"] == "manual"
-            process.send_signal(number)
-            _, log = process.communicate(timeout=10)
-    finally:
-        process.kill()
-        process.wait(10)
+    options = ("--alpaca-port", "0", "--upbit-port", "0", "--clock", MONDAY_OPEN, "--us-symbols", "KO,PEP")
+    with exchange_process(*options) as (process, alpaca_url, upbit_url), requests.Session() as session:
+        for url in (alpaca_url, upbit_url):  # these connections stay open and must not hold it up
+            clock = session.get(f"{url}/admin/clock", timeout=5).json()
+            assert (clock["mode"], clock["pid"]) == ("manual", process.pid)
+        process.send_signal(number)
+        _, log = process.communicate(timeout=10)
     assert process.returncode == 0
-    assert b"Traceback" not in log
-    for port in (alpaca, upbit):
+    assert "Traceback" not in log
+    for url in (alpaca_url, upbit_url):
         with pytest.raises(OSError, match="refused"):
-            socket.create_connection(("127.0.0.1", port), timeout=1)
+            socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=1)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +51,7 @@ def test_the_process_ends_cleanly_on_a_signal_and_frees_its_ports(number: signal
 )
 def test_wrong_options_end_with_code_2_and_a_sentence(options: list[str], sentence: str) -> None:
     ended = subprocess.run(
-        [*COMMAND, *options], env=_environment(), capture_output=True, text=True, timeout=30, check=False
+        [*COMMAND, *options], env=child_environment(), capture_output=True, text=True, timeout=30, check=False
     )
     assert ended.returncode == 2
     assert sentence in ended.stderr

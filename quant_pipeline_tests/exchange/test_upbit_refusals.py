@@ -228,17 +228,16 @@ def test_more_than_a_page_of_candles_is_a_page(exchange: ExchangeHandle) -> None
 
 
 def test_going_on_after_429_leads_to_418() -> None:
-    with exchange_at("2025-03-03T14:30:00+00:00", upbit_quotation_per_second=2, upbit_block_after=3) as exchange:
+    with exchange_at("2025-03-03T14:30:00+00:00", upbit_quotation_per_second=1, upbit_block_after=2) as exchange:
         url = f"{exchange.upbit_url}/v1/market/all"
         with requests.Session() as session:
-            answers = [session.get(url, timeout=10) for _ in range(20)]
-    seen = [answer.status_code for answer in answers]
-    assert seen[0] == 200
-    assert seen[-1] == 418
-    assert 429 in seen
-    limited = next(answer for answer in answers if answer.status_code == 429)
-    assert limited.json() == {"error": {"name": 429, "message": "Too many API requests."}}
-    assert limited.headers["Remaining-Req"] == "group=market; min=120; sec=0"
+            answers = [session.get(url, timeout=10) for _ in range(30)]
+    by_status = {answer.status_code: answer for answer in reversed(answers)}
+    assert list(by_status)[-1] == 200
+    assert set(by_status) == {200, 429, 418}
+    assert by_status[429].json() == {"error": {"name": 429, "message": "Too many API requests."}}
+    assert by_status[429].headers["Remaining-Req"] == "group=market; min=60; sec=0"
+    assert "Blocked for" in by_status[418].json()["error"]["message"]
 
 
 def test_each_group_has_its_own_limit() -> None:

@@ -76,9 +76,7 @@ class FileBars:
     def _aggregate(self, symbol: str, seconds: int) -> BarColumns:
         """Bars for which there is no file, of all finer ones; made once."""
         if (symbol, seconds) not in self._aggregates:
-            finest = self._finest[symbol]
-            fits = finest.closes - finest.opens <= seconds
-            self._aggregates[symbol, seconds] = rebucket(self._market, finest.take(fits), seconds)
+            self._aggregates[symbol, seconds] = rebucket(self._market, self._finest[symbol], seconds)
         return self._aggregates[symbol, seconds]
 
 

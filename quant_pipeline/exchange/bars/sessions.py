@@ -69,11 +69,11 @@ def rebucket(market: Market, bars: BarColumns, seconds: int) -> BarColumns:
     """Aggregate finer bars to `seconds`: 86400 means sessions, less means slots on the UTC clock.
 
     A slot is bounded by its session: the 13:00 UTC hour of a stock opens at 13:30 and the last slot ends at the close.
-    Rows outside sessions are left out.
+    Rows outside sessions, and rows that are longer than what is asked for, are left out.
     """
     table = session_table(market.name)
     index = np.searchsorted(table.closes, bars.opens, side="right")
-    inside = index < len(table.closes)
+    inside = (index < len(table.closes)) & (bars.closes - bars.opens <= seconds)
     inside[inside] &= table.opens[index[inside]] <= bars.opens[inside]
     if not inside.all():
         bars, index = bars.take(inside), index[inside]

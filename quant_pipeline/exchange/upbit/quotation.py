@@ -15,7 +15,7 @@ from quant_pipeline.exchange.routing import Route, route
 from quant_pipeline.exchange.upbit.params import Params, parse_instant, read_params
 from quant_pipeline.exchange.upbit.periods import calendar_periods
 from quant_pipeline.exchange.upbit.words import quotation_error
-from quant_pipeline.exchange.words import SEOUL, naive_seoul, naive_utc, plain
+from quant_pipeline.exchange.words import SEOUL, naive_seoul_array, naive_utc_array, plain
 from quant_pipeline.markets.market import KRW_CRYPTO
 from quant_pipeline.markets.rules import tick_size
 
@@ -172,6 +172,7 @@ class QuotationApi:
         change, rate = price - previous, round((price - previous) / previous, 10)
         traded, seoul = tick.traded_at, tick.traded_at.astimezone(SEOUL)
         top, bottom = int(year.high.argmax()), int(year.low.argmin())
+        dates = naive_utc_array(year.ts)
         return {
             "market": tick.symbol,
             "trade_date": traded.strftime("%Y%m%d"),
@@ -195,9 +196,9 @@ class QuotationApi:
             "acc_trade_volume": float(today.volume[0]),
             "acc_trade_volume_24h": round(float(day.volume.sum()), 8),
             "highest_52_week_price": float(year.high[top]),
-            "highest_52_week_date": naive_utc(int(year.ts[top]))[:10],
+            "highest_52_week_date": dates[top][:10],
             "lowest_52_week_price": float(year.low[bottom]),
-            "lowest_52_week_date": naive_utc(int(year.ts[bottom]))[:10],
+            "lowest_52_week_date": dates[bottom][:10],
             "timestamp": int(tick.quoted_at.timestamp() * 1000),
         }
 
@@ -234,24 +235,34 @@ class QuotationApi:
 
 def candles_json(symbol: str, bars: BarColumns) -> list[dict[str, object]]:
     """Candles as the quotation API writes them, newest first: numbers, UTC and Korean time without a mark."""
-    rows: list[dict[str, object]] = []
-    for n in range(len(bars) - 1, -1, -1):
-        ts = int(bars.ts[n])
-        rows.append(
-            {
-                "market": symbol,
-                "candle_date_time_utc": naive_utc(ts),
-                "candle_date_time_kst": naive_seoul(ts),
-                "opening_price": float(bars.open[n]),
-                "high_price": float(bars.high[n]),
-                "low_price": float(bars.low[n]),
-                "trade_price": float(bars.close[n]),
-                "timestamp": int(bars.closes[n]) * 1000 - 1,
-                "candle_acc_trade_price": float(bars.value[n]),
-                "candle_acc_trade_volume": float(bars.volume[n]),
-            }
-        )
-    return rows
+    columns = zip(
+        naive_utc_array(bars.ts),
+        naive_seoul_array(bars.ts),
+        bars.open.tolist(),
+        bars.high.tolist(),
+        bars.low.tolist(),
+        bars.close.tolist(),
+        (bars.closes * 1000 - 1).tolist(),
+        bars.value.tolist(),
+        bars.volume.tolist(),
+        strict=True,
+    )
+    rows: list[dict[str, object]] = [
+        {
+            "market": symbol,
+            "candle_date_time_utc": utc,
+            "candle_date_time_kst": kst,
+            "opening_price": o,
+            "high_price": h,
+            "low_price": low,
+            "trade_price": c,
+            "timestamp": last,
+            "candle_acc_trade_price": value,
+            "candle_acc_trade_volume": volume,
+        }
+        for utc, kst, o, h, low, c, last, value, volume in columns
+    ]
+    return rows[::-1]
 
 
 def _market_json(symbol: str, *, detailed: bool) -> dict[str, object]:

@@ -11,7 +11,15 @@ from quant_pipeline.exchange.orders import RefusalReason, RefusedError, SimOrder
 from quant_pipeline.exchange.routing import Route, route
 from quant_pipeline.exchange.upbit.params import Params, parse_instant, read_params
 from quant_pipeline.exchange.upbit.tickets import MAX_TOTAL, FormError, parse_ticket
-from quant_pipeline.exchange.upbit.words import MESSAGES, balance_json, closed_at, error, order_json, order_stub
+from quant_pipeline.exchange.upbit.words import (
+    MESSAGES,
+    balance_json,
+    closed_at,
+    error,
+    order_json,
+    order_stub,
+    state_word,
+)
 from quant_pipeline.exchange.words import plain
 from quant_pipeline.markets.market import KRW_CRYPTO
 from quant_pipeline.markets.rules import min_notional
@@ -122,14 +130,14 @@ class TradingApi:
         self._exchange.now()
         params = read_params(request)
         states = set(params.many("states") or params.many("state") or ["wait"])
-        return self._list(params, [o for o in self._engine.orders.values() if self._state(o) in states], 100, 100)
+        return self._list(params, [o for o in self._engine.orders.values() if state_word(o) in states], 100, 100)
 
     def open(self, request: Request, _names: dict[str, str]) -> Reply:
         """Orders that wait."""
         self._exchange.now()
         params = read_params(request)
         states = set(params.many("states") or params.many("state") or ["wait"])
-        return self._list(params, [o for o in self._engine.open_orders() if self._state(o) in states], 100, 100)
+        return self._list(params, [o for o in self._engine.open_orders() if state_word(o) in states], 100, 100)
 
     def closed(self, request: Request, _names: dict[str, str]) -> Reply:
         """Orders that ended within a window of at most seven days."""
@@ -142,7 +150,7 @@ class TradingApi:
         found = [
             order
             for order in self._engine.orders.values()
-            if not order.is_open and self._state(order) in states and window[0] <= closed_at(order) <= window[1]
+            if not order.is_open and state_word(order) in states and window[0] <= closed_at(order) <= window[1]
         ]
         return self._list(params, found, 100, 1000)
 
@@ -195,9 +203,6 @@ class TradingApi:
     def _json(self, order: SimOrder, *, trades: bool) -> dict[str, object]:
         with exact_money():
             return order_json(order, self._engine.rules.fee_rates[0], trades=trades)
-
-    def _state(self, order: SimOrder) -> str:
-        return str(self._json(order, trades=False)["state"])
 
     def _named(self, params: Params) -> SimOrder | None:
         uuid, identifier = params.one("uuid"), params.one("identifier")

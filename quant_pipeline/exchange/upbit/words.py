@@ -48,9 +48,9 @@ def quotation_error(status: int, message: str) -> Reply:
     return json_reply(status, {"error": {"name": status, "message": message}})
 
 
-def ord_type(order: SimOrder) -> str:
-    """The word for the kind of an order."""
-    return order.ticket.wire["ord_type"]
+def state_word(order: SimOrder) -> str:
+    """The word for the state of an order."""
+    return _STATE.get(order.state, "wait")
 
 
 def order_json(order: SimOrder, buy_fee: Decimal, *, trades: bool) -> dict[str, object]:
@@ -61,8 +61,8 @@ def order_json(order: SimOrder, buy_fee: Decimal, *, trades: bool) -> dict[str, 
         "market": ticket.symbol,
         "uuid": order.venue_id,
         "side": "bid" if bid else "ask",
-        "ord_type": ord_type(order),
-        "state": _STATE.get(order.state, "wait"),
+        "ord_type": ticket.wire["ord_type"],
+        "state": state_word(order),
         "created_at": seoul(order.submitted_at),
         "remaining_volume": plain(order.remaining_qty or _ZERO),
         "executed_volume": plain(order.filled_qty),

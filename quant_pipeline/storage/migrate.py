@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from quant_pipeline.storage.dsn import Dsn
 
 _LOCK = "quant_pipeline.migrations"
+# Alembic keeps the running migration in module globals, so that two threads would use each other's connection.
+_ONE_IN_THIS_PROCESS = threading.Lock()
 
 
 def ensure_databases(admin_dsn: Dsn, names: Sequence[str]) -> tuple[str, ...]:
@@ -47,7 +50,7 @@ def upgrade(dsn: Dsn) -> None:
     """
     from alembic import command
 
-    with _engine(dsn, autocommit=False).connect() as connection:
+    with _ONE_IN_THIS_PROCESS, _engine(dsn, autocommit=False).connect() as connection:
         _lock(connection)
         connection.commit()  # The lock belongs to the session, and the revisions begin their own transaction.
         _refuse_newer(connection, dsn)

@@ -7,15 +7,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+import quant_pipeline
 from quant_pipeline.core.values import Fill, OrderRequest, OrderState, OrderType, Side, TimeInForce, VenueOrder
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.decisions import Decision, append_decisions
 from quant_pipeline.storage.ledger import Intent, IntentStatus, Leg, add_intent, plan_order
+
+REPOSITORY = Path(quant_pipeline.__file__).parents[1]
 
 AT = datetime(2024, 5, 2, 14, 30, tzinfo=UTC)
 SESSION = date(2024, 5, 1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
@@ -13,6 +15,8 @@ from sqlalchemy.pool import NullPool
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.errors import SchemaVersionError
 from quant_pipeline.storage.migrate import check_revision, current_revision, ensure_databases, newest_revision, upgrade
+from quant_pipeline_tests.postgres import new_database
+from quant_pipeline_tests.storage.builders import REPOSITORY
 
 
 def _tables(dsn: Dsn) -> set[str]:
@@ -43,11 +47,33 @@ def test_second_upgrade_changes_nothing(empty_database: Dsn) -> None:
         assert connection.execute(text("SELECT count(*) FROM code_versions")).scalar_one() == 1
 
 
-def test_upgrades_at_once_do_not_disturb_each_other(empty_database: Dsn) -> None:
-    with ThreadPoolExecutor(4) as pool:
-        for done in [pool.submit(upgrade, empty_database) for _ in range(4)]:
-            done.result()
+def test_upgrades_by_several_processes_do_not_disturb_each_other(empty_database: Dsn) -> None:
+    code = "import sys; from quant_pipeline.storage.dsn import Dsn; from quant_pipeline.storage.migrate import upgrade;"
+    code += (
+        "dsn = Dsn.parse(sys.stdin.readline().strip()); print('ready', flush=True); sys.stdin.readline(); upgrade(dsn)"
+    )
+    command = [sys.executable, "-W", "error", "-c", code]
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True, cwd=REPOSITORY) for _ in range(3)
+    ]
+    for worker in workers:
+        assert worker.stdin is not None
+        assert worker.stdout is not None
+        worker.stdin.write(f"{empty_database.adbc()}\n")
+        worker.stdin.flush()
+        worker.stdout.readline()
+    ended = [worker.communicate("go\n", timeout=60) for worker in workers]
+    assert [worker.returncode for worker in workers] == [0, 0, 0], ended
     check_revision(empty_database)
+
+
+def test_upgrades_in_threads_keep_to_their_own_database(postgres: Dsn, empty_database: Dsn) -> None:
+    with new_database(postgres) as other, ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(upgrade, dsn) for dsn in (empty_database, other) * 2]:
+            done.result(60)
+        check_revision(empty_database)
+        check_revision(other)
 
 
 def test_failed_upgrade_leaves_nothing_behind(empty_database: Dsn) -> None:

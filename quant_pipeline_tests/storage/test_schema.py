@@ -26,6 +26,7 @@ from quant_pipeline.storage.positions import Holding
 from quant_pipeline.storage.risk import RiskEvent, RiskState
 from quant_pipeline.storage.sql import columns_of
 from quant_pipeline.storage.versions import Version
+from quant_pipeline_tests.storage.builders import REPOSITORY
 
 _DECISION = """
 INSERT INTO decisions (id, market, book, symbol, session, bar_ts, bar_close, origin, version, action, reason, vote,
@@ -155,5 +156,5 @@ def test_importing_storage_stays_light() -> None:
         "print(sorted({'dagster', 'mlflow', 'pyarrow.dataset', 'pyarrow.parquet', 'alembic', 'fsspec',"
         " 'adbc_driver_manager.dbapi'} & sys.modules.keys()))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=REPOSITORY)
     assert done.stdout.strip() == "[]"

@@ -13,7 +13,7 @@ import numpy as np
 
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.storage.bars_read import bar_span, last_bars, read_bars
-from quant_pipeline.storage.partitions import ensure_month_partitions
+from quant_pipeline.storage.partitions import ensure_month_partitions, ensure_months
 from quant_pipeline.storage.sql import as_utc
 from quant_pipeline.storage.staging import Cursor, lock, query, run, stage
 
@@ -106,7 +106,7 @@ def upsert_bars(
         return BarChange(0, 0, 0, ())
     staged = _arrow(frame)
     first, last = _span(frame)
-    ensure_month_partitions(db, first, last)
+    ensure_months(db, _months(frame))
     with db.arrow() as connection, connection.cursor() as cursor:
         lock(cursor, f"bars/{market}/{interval}")
         stage(cursor, "staged", _STAGED, staged)
@@ -155,6 +155,13 @@ def _summary(cursor: Cursor, session_zone: str) -> tuple[int, int, tuple[tuple[s
 
 def _span(frame: pd.DataFrame) -> tuple[datetime, datetime]:
     return frame["ts"].min().to_pydatetime(), frame["ts"].max().to_pydatetime()
+
+
+def _months(frame: pd.DataFrame) -> list[date]:
+    """The first day of each UTC month in which a bar starts; one stray bar does not make the months up to it."""
+    starts = frame["ts"].to_numpy(dtype="datetime64[ns]").astype("datetime64[M]")
+    days: list[date] = np.unique(starts).astype("datetime64[D]").tolist()
+    return days
 
 
 def _arrow(frame: pd.DataFrame) -> pa.Table:

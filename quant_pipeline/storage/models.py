@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from itertools import groupby, islice
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -78,20 +79,19 @@ _FIXED = tuple(
     name for name in columns_of(ModelVersion) if name not in {"status", "mlflow_version", "metrics", "created_at"}
 )
 
-# The status of each version as of a time is its last event by then. Of those that may serve a session, the one made
-# for the nearest start wins; among equals the one most recently accepted or promoted.
-_RESOLVE = f"""
-SELECT DISTINCT ON (wanted.session, m.symbol) wanted.session AS serving, {select_list(ModelVersion, "m")}
-FROM unnest(CAST(:sessions AS date[])) AS wanted (session)
-JOIN model_versions m ON m.serves_from <= wanted.session AND wanted.session < m.serves_to
+# The status of each version as of a time is its last event by then. Best first: the latest start of serving, and
+# among equals the one most recently accepted or promoted.
+_CANDIDATES = f"""
+SELECT {select_list(ModelVersion, "m")}
+FROM model_versions m
 CROSS JOIN LATERAL (
     SELECT e.event, e.at, e.id FROM model_events e
     WHERE e.model_version_id = m.id AND e.at <= CAST(:known_at AS timestamptz)
     ORDER BY e.at DESC, e.id DESC LIMIT 1
 ) AS last
-WHERE m.market = :market AND m.symbol = ANY(:symbols) AND last.event = ANY(:serving)
-  AND (CAST(:name AS text) IS NULL OR m.name = :name)
-ORDER BY wanted.session, m.symbol, m.serves_from DESC, last.at DESC, last.id DESC
+WHERE m.market = :market AND m.symbol = ANY(:symbols) AND m.serves_from <= :last AND m.serves_to > :first
+  AND last.event = ANY(:serving) AND (CAST(:name AS text) IS NULL OR m.name = :name)
+ORDER BY m.symbol, m.serves_from DESC, last.at DESC, last.id DESC
 """
 
 
@@ -171,17 +171,31 @@ def resolve_models(
     several, the one whose serving starts last; of those, the one accepted or promoted last, so that promoting an
     older version of the same start rolls back. `name` restricts it to one kind of model.
     """
+    if not servings:
+        return {}
     parameters = {
         "market": market,
         "symbols": list(symbols),
-        "sessions": list(servings),
+        "first": min(servings),
+        "last": max(servings),
         "known_at": as_utc(known_at, "known_at") if known_at is not None else "infinity",
         "serving": sorted(SERVING),
         "name": name,
     }
     with db.begin() as connection:
-        rows = [dict(row) for row in connection.execute(text(_RESOLVE), parameters).mappings()]
-    return {(row.pop("serving"), row["symbol"]): ModelVersion(**row) for row in rows}
+        candidates = records(connection, ModelVersion, _CANDIDATES, parameters)
+    by_symbol = {symbol: list(group) for symbol, group in groupby(candidates, key=lambda version: version.symbol)}
+    found: dict[tuple[date, str], ModelVersion] = {}
+    for symbol, versions in by_symbol.items():
+        # Versions start ever earlier, sessions too: those that start after a session are skipped once and for all.
+        position = 0
+        for serving in sorted(set(servings), reverse=True):
+            while position < len(versions) and versions[position].serves_from > serving:
+                position += 1
+            best = next((one for one in islice(versions, position, None) if serving < one.serves_to), None)
+            if best is not None:
+                found[serving, symbol] = best
+    return found
 
 
 def model_version(db: Database, version_id: str) -> ModelVersion | None:

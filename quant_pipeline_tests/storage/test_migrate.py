@@ -63,7 +63,11 @@ def test_upgrades_by_several_processes_do_not_disturb_each_other(empty_database:
         worker.stdin.write(f"{empty_database.adbc()}\n")
         worker.stdin.flush()
         worker.stdout.readline()
-    ended = [worker.communicate("go\n", timeout=60) for worker in workers]
+    for worker in workers:
+        assert worker.stdin is not None
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    ended = [worker.communicate(timeout=60) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0, 0], ended
     check_revision(empty_database)
 

@@ -182,6 +182,7 @@ def test_many_sessions_and_symbols_resolve_as_one_by_one(database: Database) -> 
     single = {(day, symbol): _resolved(database, day, 60, symbol) for day in days for symbol in ("A", "B", "C")}
     assert {key: version.id for key, version in together.items()} == {k: v for k, v in single.items() if v != "none"}
     assert len(together) == 4 + 4 + 4
+    assert resolve_models(database, MARKET, ["A"], []) == {}
 
 
 def test_versions_are_listed_by_symbol_and_serving_start(database: Database) -> None:

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
 
+import pandas as pd
 import pytest
 from sqlalchemy import text
 
@@ -36,6 +37,13 @@ def test_backward_span_and_naive_time_are_refused(database: Database) -> None:
         ensure_month_partitions(database, _day(2024, 2, 1), _day(2024, 1, 1))
     with pytest.raises(ValueError, match="no time zone"):
         ensure_month_partitions(database, _day(2024, 2, 1).replace(tzinfo=None), _day(2024, 3, 1))
+
+
+def test_stray_bar_makes_only_its_own_month(database: Database) -> None:
+    frame = pd.concat([bars(["A"], "1990-01-02", 1), bars(["A"], "2024-05-02", 1)], ignore_index=True)
+    upsert_bars(database, MARKET, "1d", frame, source="", feed="", adjustment="", at=AT)
+    made = ensure_month_partitions(database, _day(2024, 4, 1), _day(2024, 6, 1))
+    assert made == ("bars_2024_04", "bars_2024_06")
 
 
 def test_several_at_a_time_make_each_month_once(database: Database) -> None:

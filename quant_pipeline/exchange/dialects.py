@@ -19,6 +19,7 @@ from quant_pipeline.exchange.limits import Admission, Allowance, Limiter
 from quant_pipeline.exchange.routing import Route, find_route
 from quant_pipeline.exchange.upbit import words as upbit_words
 from quant_pipeline.exchange.upbit.auth import TokenCheck
+from quant_pipeline.exchange.upbit.candles import candle_routes
 from quant_pipeline.exchange.upbit.quotation import quotation_routes
 from quant_pipeline.exchange.upbit.trading import trading_routes
 
@@ -70,7 +71,7 @@ def upbit_handler(exchange: Exchange) -> Handler:
     """What answers on Upbit's port."""
     config = exchange.config
     private = trading_routes(exchange)
-    routes = (*quotation_routes(exchange), *private)
+    routes = (*candle_routes(exchange), *quotation_routes(exchange), *private)
     quotation = Allowance(config.upbit_quotation_per_second, 1.0)
     limiter = Limiter(
         {

@@ -66,18 +66,15 @@ def running_exchange(config: ExchangeConfig) -> Iterator[ExchangeHandle]:
     failures: list[BaseException] = []
     control: list[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = []
 
-    async def main(exchange: Exchange) -> None:
+    async def main() -> None:
         stop = asyncio.Event()
         control.append((asyncio.get_running_loop(), stop))
-        await _run(exchange, sockets, stop, ready)
+        with contextlib.closing(Exchange(config)) as exchange:
+            await _run(exchange, sockets, stop, ready)
 
     def work() -> None:
         try:
-            exchange = Exchange(config)
-            try:
-                asyncio.run(main(exchange))
-            finally:
-                exchange.close()
+            asyncio.run(main())
         except BaseException as error:  # noqa: BLE001 - raised again in the caller's thread
             failures.append(error)
         finally:
@@ -86,7 +83,7 @@ def running_exchange(config: ExchangeConfig) -> Iterator[ExchangeHandle]:
     thread = threading.Thread(target=work, name="simulated-exchange", daemon=True)
     thread.start()
     ready.wait(_START_SECONDS)
-    alpaca_url, upbit_url = (f"http://{config.host}:{listener.getsockname()[1]}" for listener in sockets)
+    alpaca_url, upbit_url = (_url(config.host, listener) for listener in sockets)
     admin = AdminClient(alpaca_url)
     try:
         if not failures:
@@ -101,6 +98,10 @@ def running_exchange(config: ExchangeConfig) -> Iterator[ExchangeHandle]:
             listener.close()
         if failures:
             raise failures[0]
+
+
+def _url(host: str, listener: socket.socket) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{listener.getsockname()[1]}"
 
 
 def _bind(config: ExchangeConfig) -> tuple[socket.socket, socket.socket]:

@@ -80,10 +80,7 @@ def order_json(order: SimOrder, status: str) -> dict[str, object]:
         "expired_at": ended if order.state is OrderState.EXPIRED else None,
         "expires_at": None if order.expires_at is None else rfc3339(order.expires_at),
         "canceled_at": ended if order.state is OrderState.CANCELED else None,
-        "failed_at": None,
-        "replaced_at": None,
-        "replaced_by": None,
-        "replaces": None,
+        **dict.fromkeys(("failed_at", "replaced_at", "replaced_by", "replaces")),
         "asset_id": asset_id(ticket.symbol),
         "symbol": ticket.symbol,
         "asset_class": "us_equity",
@@ -100,10 +97,7 @@ def order_json(order: SimOrder, status: str) -> dict[str, object]:
         "stop_price": None,
         "status": status,
         "extended_hours": ticket.kind is Kind.LIMIT and ticket.wire.get("extended_hours") == "true",
-        "legs": None,
-        "trail_percent": None,
-        "trail_price": None,
-        "hwm": None,
+        **dict.fromkeys(("legs", "trail_percent", "trail_price", "hwm")),
         "position_intent": "buy_to_open" if ticket.side is Side.BUY else "sell_to_close",
     }
 

@@ -21,6 +21,7 @@ from quant_pipeline.steps.timing import month_of, tick_session
 
 CHAIN = ("bars", "indicators", "signals", "features", "predictions", "decisions", "orders", "book", "performance")
 PREPARED = ("bars", "indicators", "signals", "features")
+DECIDED = ("predictions", "decisions", "performance")
 RECOMPUTED = ("bars", "indicators", "signals", "features", "predictions", "decisions", "performance")
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
@@ -36,10 +37,27 @@ def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
     training = {"quant/training": market.name}
     return [
         _job(market, "smart_trading_pipeline", CHAIN, desk, "One tick of the live chain: bars to orders and the book."),
-        _job(market, "prepare", PREPARED, {}, "What models are trained from: bars to features, without deciding anything."),
+        _job(
+            market,
+            "prepare",
+            PREPARED,
+            {},
+            "What models are trained from: bars to features, without deciding anything.",
+        ),
+        _job(
+            market, "decide", DECIDED, {}, "Opinions, decisions and the shadow book over sessions whose features exist."
+        ),
         _job(market, "restate", RECOMPUTED, {"quant/restate": market.name}, "Recompute what depends on changed bars."),
-        _job(market, "daily_model_finetuning", ("model_update",), training, "Fine-tune each model with the session's bars."),
-        _job(market, "optimize_hyperparameters", ("hyperparameters", "model"), training, "Tune, train, judge, promote."),
+        _job(
+            market,
+            "daily_model_finetuning",
+            ("model_update",),
+            training,
+            "Fine-tune each model with the session's bars.",
+        ),
+        _job(
+            market, "optimize_hyperparameters", ("hyperparameters", "model"), training, "Tune, train, judge, promote."
+        ),
         _job(market, "weekly_retraining", ("model",), training, "Train the models of a month, judge, promote."),
     ]
 
@@ -166,7 +184,9 @@ def _training_schedules(market: MarketSettings) -> list[dg.ScheduleDefinition]:
         at = context.scheduled_execution_time
         session = calendar.last_closed_session(market.market.calendar, at)
         if session < at.astimezone(UTC).date() - timedelta(days=1):
-            return dg.SkipReason(f"no session of {market.name} ended since the last fine-tuning (the last was {session})")
+            return dg.SkipReason(
+                f"no session of {market.name} ended since the last fine-tuning (the last was {session})"
+            )
         return dg.RunRequest(run_key=f"{updated}:{session}", partition_key=session.isoformat())
 
     return [tune, train, update]

@@ -37,11 +37,15 @@ def databases(settings: Settings) -> Databases:
     return _named(admin, admin.with_database(given.database))
 
 
-def embedded(settings: Settings) -> EmbeddedPostgres:
-    """This process's handle on the embedded server of the desk's state folder."""
+def embedded(settings: Settings, *, fast: bool = False) -> EmbeddedPostgres:
+    """This process's handle on the embedded server of the desk's state folder.
+
+    `fast` starts it without fsync, for data that may be lost in a power cut; it counts for the first call only.
+    """
     key = str(settings.home)
     if key not in _EMBEDDED:
-        _EMBEDDED[key] = EmbeddedPostgres(settings.home, settings.ports.postgres, setting="ports.postgres")
+        port, setting = settings.ports.postgres, "ports.postgres"
+        _EMBEDDED[key] = EmbeddedPostgres(settings.home, port, fast=fast, setting=setting)
     return _EMBEDDED[key]
 
 

@@ -162,7 +162,9 @@ def _book_asset(market: MarketSettings) -> dg.AssetsDefinition:
         opened = desk.get()
         found = book.run(opened, market, sessions_of(context), run_context(context, opened, market, options))
         compared = found.reconciliation
-        sentence = "not compared: only a tick of the live chain asks the venue" if compared is None else compared.sentence()
+        sentence = (
+            "not compared: only a tick of the live chain asks the venue" if compared is None else compared.sentence()
+        )
         check = dg.AssetCheckResult(
             passed=compared is None or compared.agrees,
             check_name="reconciliation",

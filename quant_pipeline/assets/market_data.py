@@ -10,7 +10,10 @@ from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import bars
 
 CHECKS = {
-    "schema": ("every bar has the expected columns and types, finite numbers", {"missing_column", "wrong_type", "not_finite"}),
+    "schema": (
+        "every bar has the expected columns and types, finite numbers",
+        {"missing_column", "wrong_type", "not_finite"},
+    ),
     "ohlc_sanity": (
         "low <= open, close <= high, prices above zero, volume not negative",
         {"price_not_positive", "low_above_body", "high_below_body", "negative_volume"},
@@ -56,12 +59,13 @@ def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
     return materialize
 
 
-def check_result(
-    name: str, violations: tuple[Violation, ...], severity: dg.AssetCheckSeverity
-) -> dg.AssetCheckResult:
+def check_result(name: str, violations: tuple[Violation, ...], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
     """The result of one check: passed, or the first violations as a table."""
     _, rules = CHECKS[name]
     broken = [v for v in violations if v.rule in rules]
     lines = [f"{v.symbol} {v.ts} {v.rule}: {v.value}" for v in broken[:_SHOWN]]
-    metadata = {"violations": len(broken), "first": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none")}
+    metadata = {
+        "violations": len(broken),
+        "first": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none"),
+    }
     return dg.AssetCheckResult(passed=not broken, check_name=name, severity=severity, metadata=metadata)

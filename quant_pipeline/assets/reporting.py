@@ -71,4 +71,7 @@ def _metadata(outcome: SessionOutcome) -> dict[str, Any]:
 
 def _numbers(numbers: Mapping[str, Number]) -> dict[str, Any]:
     """Numbers charted by the UI; texts shown as they are."""
-    return {name: value if isinstance(value, int | float) else dg.MetadataValue.text(value) for name, value in numbers.items()}
+    return {
+        name: value if isinstance(value, int | float) else dg.MetadataValue.text(value)
+        for name, value in numbers.items()
+    }

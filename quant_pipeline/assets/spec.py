@@ -14,7 +14,10 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext, StepResult
 
 OWNER = "team:trading-desk"
-ROW_KEY: Schema = (("symbol", "string", "symbol of the market"), ("ts", "timestamp[ns, UTC]", "start of the decision bar"))
+ROW_KEY: Schema = (
+    ("symbol", "string", "symbol of the market"),
+    ("ts", "timestamp[ns, UTC]", "start of the decision bar"),
+)
 
 Run = Callable[[Desk, MarketSettings, Sequence[Any], RunContext], StepResult]
 

@@ -30,7 +30,11 @@ from quant_pipeline.steps.connect import open_desk
 MARKETS = ("us_equity", "krw_crypto")
 _POLL_SECONDS = 0.25
 _FAST = {"alpaca_trading_per_minute": 1_000_000, "alpaca_data_per_minute": 1_000_000}
-_FAST |= {"upbit_quotation_per_second": 100_000, "upbit_exchange_per_second": 100_000, "upbit_order_per_second": 100_000}
+_FAST |= {
+    "upbit_quotation_per_second": 100_000,
+    "upbit_exchange_per_second": 100_000,
+    "upbit_order_per_second": 100_000,
+}
 
 
 class DemoFailedError(RuntimeError):
@@ -77,7 +81,7 @@ def run_demo(options: DemoOptions, console: Console) -> DemoResult:
         base = demo_settings(options, {})
         if options.data is not None:
             write_recorded_bars(options.data, base, console)
-        server = embedded(base)
+        server = embedded(base, fast=True)
         stack.callback(server.stop)
         prepare(base)
         group = stack.enter_context(ProcessGroup())
@@ -93,10 +97,13 @@ def run_demo(options: DemoOptions, console: Console) -> DemoResult:
 
 def _source(options: DemoOptions) -> str:
     if options.data is not None:
-        return f"Bars: [bold]real[/], from the files in {options.data}. The exchange is simulated: it fills on these bars."
+        return (
+            f"Bars: [bold]real[/], from the files in {options.data}. The exchange is simulated: it fills on these bars."
+        )
     return (
         f"Bars: [bold]generated[/] (seed {options.seed}) by the simulated exchange, with deliberate momentum in them: "
-        "this shows that everything works, not that it earns."
+        "this shows that everything works, not that it earns.\nCrypto is decided every 4 hours instead of every hour, so that "
+        "three weeks pass in a short time; all thresholds are the defaults."
     )
 
 
@@ -154,7 +161,12 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _watch(workers: list[_Worker], console: Console) -> None:
     """Show progress until every worker has ended well."""
-    columns = (TextColumn("{task.fields[market]:<10}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn("{task.fields[market]:<10}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=console, transient=not console.is_terminal) as bars:
         tasks = {worker.market: bars.add_task("starting", total=1.0, market=worker.market) for worker in workers}
         while True:

@@ -78,7 +78,7 @@ def build_history(
         progress(f"tuning and training the models that serve {month:%B %Y}", 0.4 + 0.3 * i / len(months))
         run_job(defs, instance, market, "optimize_hyperparameters", month)
     progress("predictions, decisions and the shadow book", 0.7)
-    run_range(defs, instance, market, "restate", sessions[0], sessions[-1])
+    run_range(defs, instance, market, "decide", sessions[0], sessions[-1])
     progress("history is complete", 1.0)
 
 

@@ -11,7 +11,7 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
 
 GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 3, 2)}
-GENERATED_HISTORY = {"us_equity": 300, "krw_crypto": 240}
+GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}
 RECORDED_START = {"us_equity": date(2021, 11, 1), "krw_crypto": date(2025, 9, 1)}
 RECORDED_HISTORY_START = {"us_equity": date(2020, 1, 2), "krw_crypto": date(2024, 11, 1)}
 RECORDED_END = {"us_equity": date(2021, 12, 31), "krw_crypto": date(2025, 10, 3)}
@@ -56,7 +56,11 @@ def demo_settings(options: DemoOptions, ports: dict[str, int]) -> Settings:
     home = options.home.resolve()
     markets: dict[str, Any] = {}
     for name in ("us_equity", "krw_crypto"):
-        markets[name] = {"history_start": _history_start(options, name), "ai": {"threads": options.threads, "tuning_symbols": 2}}
+        markets[name] = {
+            "history_start": _history_start(options, name),
+            "ai": {"threads": options.threads, "tuning_symbols": 2},
+        }
+    markets["krw_crypto"] |= {"decision_interval": "4h", "horizon_bars": 6, "orders": {"expiry_minutes": 60}}
     markets["us_equity"]["ai"] |= {"training_sessions": 280}
     markets["krw_crypto"]["ai"] |= {"training_sessions": 220}
     if options.data is not None:

@@ -30,7 +30,9 @@ def write_recorded_bars(data: Path, settings: Settings, console: Console) -> Non
     coins = [data / "crypto" / f"upbit_{i}" / f"{s[4:]}_KRW_{i}.csv.gz" for s in RECORDED_KRW for i in ("1m", "1h")]
     coins = [path for path in coins if path.exists()]
     if not stocks or not coins:
-        msg = f"{data} holds no us_daily/yahoo/*.csv.gz or no crypto/upbit_1m and upbit_1h files; name a folder that does"
+        msg = (
+            f"{data} holds no us_daily/yahoo/*.csv.gz or no crypto/upbit_1m and upbit_1h files; name a folder that does"
+        )
         raise MissingDataError(msg)
     rows = 0
     for path in (*stocks, *coins):

@@ -20,7 +20,6 @@ from quant_pipeline.settings import MarketSettings
 if TYPE_CHECKING:
     import dagster as dg
 
-    from quant_pipeline.exchange.client import AdminClient
 
 _AFTER_CLOSE = timedelta(minutes=10)
 _BAR_GRACE = timedelta(seconds=30)
@@ -43,7 +42,9 @@ def tick_times(market: MarketSettings, sessions: Sequence[date]) -> Iterator[dat
         yield hours.opens_at
         yield hours.opens_at + (hours.closes_at - hours.opens_at) / 2
         yield hours.closes_at + _AFTER_CLOSE
-    following = calendar.session_hours(market.market.calendar, calendar.next_session(market.market.calendar, sessions[-1]))
+    following = calendar.session_hours(
+        market.market.calendar, calendar.next_session(market.market.calendar, sessions[-1])
+    )
     yield following.opens_at
 
 
@@ -64,14 +65,13 @@ def run_market(options: DemoOptions, market_name: str, ports: dict[str, int]) ->
     """Run the demo of one market against the exchange on `ports`."""
     settings = demo_settings(options, ports)
     set_numba_cache_dir(settings.home.parent)
-    import dagster as dg
 
     from quant_pipeline.build import build_definitions
     from quant_pipeline.dagster_instance import open_instance
     from quant_pipeline.demo.history import build_history
     from quant_pipeline.exchange.client import AdminClient
-    from quant_pipeline.steps.connect import open_desk
     from quant_pipeline.resources import DeskProvider
+    from quant_pipeline.steps.connect import open_desk
 
     market = settings.market(market_name)
     progress = ProgressFile(settings.home / f"progress-{market_name}.jsonl")

@@ -48,7 +48,11 @@ def load_settings(
     process = dict(os.environ if environ is None else environ)
     path = _find_config(config, process)
     root = path.parent.resolve() if path is not None else Path.cwd()
-    env = {k: v for k, v in dotenv_values(root / ".env").items() if v is not None} | process if environ is None else process
+    env = (
+        {k: v for k, v in dotenv_values(root / ".env").items() if v is not None} | process
+        if environ is None
+        else process
+    )
     values = _read_toml(path) if path is not None else {}
     if "secrets" in values:
         msg = f"{path}: secrets do not belong in a file that may be shared; set them in the environment or in .env"

@@ -91,7 +91,9 @@ def day_state(desk: Desk, market: MarketSettings, session: date, book: MarkedBoo
     if stored is None or stored.session != session:
         start = stored.equity if stored is not None else book.equity
         flows = Decimal(0)
-        events.append(RiskEvent(name, kind, now, "day_began", "info", {"session": session.isoformat(), "equity": str(start)}))
+        events.append(
+            RiskEvent(name, kind, now, "day_began", "info", {"session": session.isoformat(), "equity": str(start)})
+        )
         kept = (stored.tripped_at, stored.halted_until, stored.reason) if stored is not None else (None, None, "")
         state = RiskState(name, kind, session, start, flows, book.equity, *kept, now)
     else:
@@ -148,7 +150,9 @@ def book_view(
             selling[pending.symbol] += int((pending.qty or Decimal(0)) * scale)
     lots = np.array([int(held[s].qty * scale) if s in held else 0 for s in symbols], np.int64)
     average = np.array([float(held[s].avg_price) if s in held else np.nan for s in symbols])
-    marks = np.array([float(prices[s]) if s in prices else float(held[s].avg_price) if s in held else np.nan for s in symbols])
+    marks = np.array(
+        [float(prices[s]) if s in prices else float(held[s].avg_price) if s in held else np.nan for s in symbols]
+    )
     halted = day.halted_until
     return BookView(
         symbols=tuple(symbols),

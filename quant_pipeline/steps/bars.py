@@ -52,7 +52,9 @@ def run(
     violations = tuple(validate_bars(frame))
     symbols = market.symbols if context.symbols is None else context.symbols
     hashes = group_hashes(frame)
-    inputs = {(session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols}
+    inputs = {
+        (session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols
+    }
     record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
     combined = session_hashes(hashes, sessions)
     outcomes = tuple(_outcome(frame, session, combined[session]) for session in sessions)

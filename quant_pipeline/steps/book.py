@@ -39,7 +39,10 @@ class Reconciliation:
 
     def sentence(self) -> str:
         """What differs, for a person."""
-        parts = [f"{symbol}: ledger {difference:+f} against the venue" for symbol, difference in sorted(self.positions.items())]
+        parts = [
+            f"{symbol}: ledger {difference:+f} against the venue"
+            for symbol, difference in sorted(self.positions.items())
+        ]
         if abs(self.cash) > self.cash_limit:
             parts.append(f"cash: ledger {self.cash:+f} against the venue (tolerated: {self.cash_limit:f})")
         return "; ".join(parts) or "ledger and venue agree"
@@ -82,13 +85,17 @@ def _reconcile(
     record_equity(desk.db, market.name, market.broker_book, now, session, book.cash, book.positions_value, book.equity)
     found = compare(book, broker.positions(), broker.account())
     if not found.agrees and control_state(desk.db, market.name) is ControlState.RUNNING:
-        set_control_state(desk.db, market.name, ControlState.PAUSED, actor="reconciliation", note=found.sentence(), at=now)
+        set_control_state(
+            desk.db, market.name, ControlState.PAUSED, actor="reconciliation", note=found.sentence(), at=now
+        )
     numbers |= {
         "equity": float(book.equity),
         "cash": float(book.cash),
         "exposure": float(book.positions_value / book.equity) if book.equity else 0.0,
         "positions": len(held),
-        "day_return": float((book.equity - day.day_flows) / day.day_start_equity) - 1.0 if day.day_start_equity else 0.0,
+        "day_return": float((book.equity - day.day_flows) / day.day_start_equity) - 1.0
+        if day.day_start_equity
+        else 0.0,
         "halted": int(day.halted_until is not None and now < day.halted_until),
         "differences": len(found.positions),
         "cash_difference": float(found.cash),

@@ -172,12 +172,12 @@ def _plan(desk: Desk, market: MarketSettings, decided: Sequence[Decision], now: 
             add_intent(connection, intent)
 
 
-def _intents(
-    market: MarketSettings, decision: Decision, decided: Sequence[Decision], now: datetime
-) -> list[Intent]:
+def _intents(market: MarketSettings, decision: Decision, decided: Sequence[Decision], now: datetime) -> list[Intent]:
     if decision.action == 0:
         return []
-    leg = {Reason.BUY_SIGNAL.code: Leg.ENTRY, Reason.REBALANCE_OUT.code: Leg.REBALANCE_OUT}.get(decision.reason, Leg.EXIT)
+    leg = {Reason.BUY_SIGNAL.code: Leg.ENTRY, Reason.REBALANCE_OUT.code: Leg.REBALANCE_OUT}.get(
+        decision.reason, Leg.EXIT
+    )
     side = Side.BUY if decision.action > 0 else Side.SELL
     first = _intent(market, decision, side, leg, now)
     if leg is not Leg.REBALANCE_OUT:

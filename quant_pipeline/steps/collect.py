@@ -51,7 +51,10 @@ def collect_recent(desk: Desk, market: MarketSettings, session: date, context: R
     stored = bar_span(desk.db, market.name, interval)
     latest = {str(row.symbol): row.last for row in stored.itertuples()}
     step = timedelta(seconds=interval_seconds(interval))
-    starts = [max(floor, latest[s].to_pydatetime() - RECHECK_BARS * step) if s in latest else floor for s in _symbols(market, context)]
+    starts = [
+        max(floor, latest[s].to_pydatetime() - RECHECK_BARS * step) if s in latest else floor
+        for s in _symbols(market, context)
+    ]
     return _fetch(desk, market, interval, _symbols(market, context), min(starts), context)
 
 
@@ -114,11 +117,17 @@ def _record_coverage(
     if not listed:
         return
     stored = read_bars(desk.db, market.name, interval, symbols, *session_span(listed[0], listed[-1]))
-    groups = dict(iter(stored.groupby([stored["symbol"], pd.Series(session_column(stored["ts"]), index=stored.index)])["ts"]))
+    groups = dict(
+        iter(stored.groupby([stored["symbol"], pd.Series(session_column(stored["ts"]), index=stored.index)])["ts"])
+    )
     rows: list[Coverage] = []
     for session in listed:
         hours = calendar.session_hours(market.market.calendar, session)
-        expected = 1 if interval == "1d" else int((hours.closes_at - hours.opens_at).total_seconds()) // interval_seconds(interval)
+        expected = (
+            1
+            if interval == "1d"
+            else int((hours.closes_at - hours.opens_at).total_seconds()) // interval_seconds(interval)
+        )
         over = hours.closes_at <= context.now
         for symbol in symbols:
             times = groups.get((symbol, pd.Timestamp(session)))
@@ -148,7 +157,7 @@ def _uncovered(desk: Desk, market: MarketSettings, sessions: Sequence[date], con
     """Sessions for which some symbol was neither fetched completely nor imported, at any usable interval."""
     symbols = _symbols(market, context)
     known = read_coverage(desk.db, market.name, symbols, sessions[0], sessions[-1])
-    complete = {(row.session, row.symbol) for row in known if row.status == "complete"}
+    complete = {(row.session, row.symbol) for row in known if row.status in ("complete", "partial")}
     return [s for s in sessions if any((s, symbol) not in complete for symbol in symbols)]
 
 

@@ -139,7 +139,11 @@ def _write_fills(
 ) -> None:
     """The shadow's fills as a table of their own; recomputable, so they are in the lake."""
     frames = [_fills_frame(grid, part) for part in rolled]
-    frame = pd.concat([f for f in frames if not f.empty], ignore_index=True) if any(not f.empty for f in frames) else frames[0]
+    frame = (
+        pd.concat([f for f in frames if not f.empty], ignore_index=True)
+        if any(not f.empty for f in frames)
+        else frames[0]
+    )
     write_step(
         desk,
         market.name,

@@ -214,4 +214,3 @@ def _stored(desk: Desk, market: MarketSettings, session: date) -> SessionOutcome
 def _content(rows: Sequence[LedgerOrder]) -> str:
     parts = sorted(f"{r.client_id}|{r.state}|{r.filled_qty}|{r.avg_price}|{r.fee}" for r in rows)
     return combine_hashes(*parts)
-

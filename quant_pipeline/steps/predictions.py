@@ -72,8 +72,10 @@ def _predict(
     columns = list(FEATURE_SET.columns)
     if wanted.empty:
         return _empty()
-    rows = wanted.merge(described, on=["symbol", "ts"], how="left") if not described.empty else wanted.assign(
-        **dict.fromkeys(columns, np.nan)
+    rows = (
+        wanted.merge(described, on=["symbol", "ts"], how="left")
+        if not described.empty
+        else wanted.assign(**dict.fromkeys(columns, np.nan))
     )
     rows = rows.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
     days = as_dates(session_column(rows["ts"]))

@@ -59,9 +59,7 @@ def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
     return state_from_bytes(stored)
 
 
-def roll_sessions(
-    desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]
-) -> Iterator[RolledSession]:
+def roll_sessions(desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]) -> Iterator[RolledSession]:
     """Roll session by session, each from the state that the one before left. Nothing is stored here."""
     state = opening_state(desk, market, sessions[0])
     for session in sessions:

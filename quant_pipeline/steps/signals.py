@@ -33,7 +33,9 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     rows = read_step(desk, market.name, indicators.STEP, sessions)
     weights = {**DEFAULT_WEIGHTS, **market.vote.weights}
     first_usable = _first_usable_sessions(desk, market)
-    settings = content_hash({**market.vote.model_dump(mode="json"), "weights": weights, "min": market.min_history_sessions})
+    settings = content_hash(
+        {**market.vote.model_dump(mode="json"), "weights": weights, "min": market.min_history_sessions}
+    )
     inputs = _inputs(desk, market, sessions, symbols, first_usable, settings)
     if rows.empty:
         frame = pd.DataFrame({"symbol": [], "ts": pd.to_datetime([], utc=True)})

@@ -58,7 +58,9 @@ def group_hashes(frame: pd.DataFrame) -> dict[Key, str]:
     """SHA-256 of the rows of each (session, symbol) of a frame with `symbol` and `ts`, over all its other columns."""
     if frame.empty:
         return {}
-    keyed = frame.sort_values(["symbol", "ts"], kind="stable").assign(session=lambda f: as_dates(session_column(f["ts"])))
+    keyed = frame.sort_values(["symbol", "ts"], kind="stable").assign(
+        session=lambda f: as_dates(session_column(f["ts"]))
+    )
     hashes = content_hashes(keyed, by=("session", "symbol"))
     return {(date.fromisoformat(str(session)), str(symbol)): value for (session, symbol), value in hashes.items()}
 
@@ -153,7 +155,9 @@ def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]
     if not wanted:
         return ()
     versions = current_versions(desk.db, market, step, wanted)
-    hashes = {key: version.content_hash for key, version in versions.items() if version.content_hash != combine_hashes()}
+    hashes = {
+        key: version.content_hash for key, version in versions.items() if version.content_hash != combine_hashes()
+    }
     counts = desk.lake.row_counts(market, step, wanted)
     combined = session_hashes(hashes, wanted)
     return tuple(SessionOutcome(s, counts.get(s, 0), combined[s], {"reused": 1}) for s in wanted)

@@ -32,7 +32,9 @@ def tick_session(market: MarketSettings, at: datetime) -> date:
     name = market.market.calendar
     if market.decision_interval == "1d":
         current = calendar.session_at(name, at)
-        return current if calendar.session_hours(name, current).opens_at <= at else calendar.last_closed_session(name, at)
+        return (
+            current if calendar.session_hours(name, current).opens_at <= at else calendar.last_closed_session(name, at)
+        )
     seconds = interval_seconds(market.decision_interval)
     return datetime.fromtimestamp((int(at.timestamp()) // seconds - 1) * seconds, UTC).date()
 

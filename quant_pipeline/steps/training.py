@@ -69,7 +69,9 @@ def _train_month(desk: Desk, market: MarketSettings, month: date, context: RunCo
 def _inputs(desk: Desk, market: MarketSettings, data: TrainingData, month: date) -> str:
     content = "" if data.samples is None else samples_hash(data.samples)
     params = tuned_params(desk, market, data.symbol, month).digest()
-    return combine_hashes(content, params, code_hash("models", "features"), str(market.horizon_bars), str(data.sessions))
+    return combine_hashes(
+        content, params, code_hash("models", "features"), str(market.horizon_bars), str(data.sessions)
+    )
 
 
 def _train(
@@ -129,4 +131,3 @@ def _outcome(
     if made:
         numbers["mlflow_versions"] = ", ".join(f"{v.symbol} v{v.mlflow_version}" for v in made)
     return SessionOutcome(month, len(current), content, numbers)
-

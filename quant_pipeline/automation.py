@@ -113,7 +113,8 @@ def closed_reason(market: MarketSettings, at: datetime) -> str | None:
     if last.closes_at + interval <= at < last.closes_at + 2 * interval:
         return None
     upcoming = calendar.session_hours(name, calendar.session_at(name, at))
-    return f"{market.name} is closed: it closed at {last.closes_at:%Y-%m-%d %H:%M} UTC and opens at {upcoming.opens_at:%Y-%m-%d %H:%M} UTC"
+    closed, opens = f"{last.closes_at:%Y-%m-%d %H:%M} UTC", f"{upcoming.opens_at:%Y-%m-%d %H:%M} UTC"
+    return f"{market.name} is closed: it closed at {closed} and opens at {opens}"
 
 
 def _tick_schedule(market: MarketSettings) -> dg.ScheduleDefinition:
@@ -216,12 +217,12 @@ def _changed_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
         first, last = found
         if _run_in_progress(context.instance, name) is not None:
             return dg.SkipReason(f"{name} is still in progress; looking again afterwards")
-        return range_request(name, first, last)
+        return range_request(first, last)
 
     return changed_bars
 
 
-def range_request(job: str, first: date, last: date) -> dg.RunRequest:
+def range_request(first: date, last: date) -> dg.RunRequest:
     """One run over all sessions from `first` to `last`."""
     tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
     return dg.RunRequest(run_key=None, tags=tags)

@@ -1,5 +1,7 @@
 """The session assets after bars, from indicators to performance. Each only says what it is and which step it runs."""
 
+from typing import cast
+
 import dagster as dg
 
 from quant_pipeline.assets.reporting import Schema, report, run_context, sessions_of
@@ -172,4 +174,4 @@ def _book_asset(market: MarketSettings) -> dg.AssetsDefinition:
         )
         return report(context, found.result, checks=[check])
 
-    return materialize
+    return cast(dg.AssetsDefinition, materialize)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -40,7 +40,7 @@ def _month_asset(market: MarketSettings, arguments: dict[str, Any], run: RunMont
         months = sessions_of(context)
         return report(context, run(opened, market, months, run_context(context, opened, market, options)))
 
-    return materialize
+    return cast(dg.AssetsDefinition, materialize)
 
 
 def _hyperparameters(market: MarketSettings) -> dg.AssetsDefinition:

@@ -1,5 +1,7 @@
 """The bars asset of a market, with its checks. Collecting and validating are steps."""
 
+from typing import Any, cast
+
 import dagster as dg
 
 from quant_pipeline.assets.reporting import report, run_context, sessions_of
@@ -56,7 +58,7 @@ def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
         checks = [check_result(name, found.violations, severity) for name in CHECKS]
         return report(context, found.result, checks=checks)
 
-    return materialize
+    return cast(dg.AssetsDefinition, materialize)
 
 
 def check_result(name: str, violations: tuple[Violation, ...], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
@@ -64,7 +66,7 @@ def check_result(name: str, violations: tuple[Violation, ...], severity: dg.Asse
     _, rules = CHECKS[name]
     broken = [v for v in violations if v.rule in rules]
     lines = [f"{v.symbol} {v.ts} {v.rule}: {v.value}" for v in broken[:_SHOWN]]
-    metadata = {
+    metadata: dict[str, Any] = {
         "violations": len(broken),
         "first": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none"),
     }

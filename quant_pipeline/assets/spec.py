@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import dagster as dg
 
@@ -71,4 +71,4 @@ def session_asset(market: MarketSettings, shape: Shape, run: Run) -> dg.AssetsDe
         sessions = sessions_of(context)
         return report(context, run(opened, market, sessions, run_context(context, opened, market, options)))
 
-    return materialize
+    return cast(dg.AssetsDefinition, materialize)

@@ -1,4 +1,4 @@
-"""`quant demo`: starts what is needed, lets one worker trade each market, shows what happened, leaves nothing running."""
+"""`quant demo`: starts what is needed, lets a worker trade each market, shows what happened, leaves nothing running."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -101,7 +101,7 @@ def _source(options: DemoOptions) -> str:
             f"Bars: [bold]real[/], from the files in {options.data}. The exchange is simulated: it fills on these bars."
         )
     return (
-        f"Bars: [bold]generated[/] (seed {options.seed}) by the simulated exchange, with deliberate momentum in them: "
+        f"Bars: [bold]generated[/] (seed {options.seed}) by the simulated exchange, with momentum put in on purpose: "
         "this shows that everything works, not that it earns.\nCrypto is decided every 4 hours instead of every hour, so that "
         "three weeks pass in a short time; all thresholds are the defaults."
     )
@@ -143,7 +143,7 @@ def _start_worker(
     log = settings.home / "logs" / f"{market}.log"
     file: IO[bytes] = stack.enter_context(log.open("wb"))
     environment = {**os.environ, "DAGSTER_EVENT_BATCH_SIZE": "1000", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 - this very program
         [sys.executable, "-m", "quant_pipeline.demo.worker", json.dumps(given)],
         stdout=file,
         stderr=subprocess.STDOUT,
@@ -181,7 +181,7 @@ def _watch(workers: list[_Worker], console: Console) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def _new_lines(worker: _Worker) -> list[dict[str, object]]:
+def _new_lines(worker: _Worker) -> list[dict[str, Any]]:
     if not worker.progress.exists():
         return []
     lines = worker.progress.read_text(encoding="utf-8").splitlines()

@@ -50,6 +50,7 @@ def catch_up(
     if not isinstance(provider, DeskProvider):
         msg = "the definitions have no desk; build them with build_definitions"
         raise TypeError(msg)
+    settings.market(market.name)
     last = calendar.last_closed_session(market.market.calendar, provider.get().clock(market))
     build_history(defs, instance, market, market.history_start, last, months=_months(market, last), progress=progress)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import asdict, dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -95,7 +95,7 @@ def summarize(desk: Desk, market: MarketSettings, live: tuple[date, ...], admin:
     )
 
 
-def differences(desk: Desk, market: MarketSettings, admin: AdminClient, start: Any, end: Any) -> list[str]:
+def differences(desk: Desk, market: MarketSettings, admin: AdminClient, start: datetime, end: datetime) -> list[str]:
     """Every way in which the ledger differs from the exchange's own account and executions."""
     found: list[str] = []
     ours = {(f.client_id, f.qty, f.price) for f in fills_between(desk.db, market.name, market.broker_book, start, end)}
@@ -118,10 +118,10 @@ def fingerprint(desk: Desk, market: MarketSettings, live: tuple[date, ...]) -> s
     start, end = session_span(live[0], date.fromordinal(live[-1].toordinal() + 5))
     parts: list[str] = []
     for book in (Book.SHADOW, market.broker_book):
-        for d in latest_decisions(desk.db, market.name, book, market.history_start, live[-1]):
-            parts.append(f"{d.id}|{d.book}|{d.symbol}|{d.bar_ts.isoformat()}|{d.reason}|{d.qty}|{d.notional}")
-    for order in orders_between(desk.db, market.name, market.broker_book, start, end):
-        parts.append(f"{order.client_id}|{order.state}|{order.filled_qty}|{order.avg_price}|{order.fee}")
+        decided = latest_decisions(desk.db, market.name, book, market.history_start, live[-1])
+        parts += [f"{d.id}|{d.symbol}|{d.bar_ts.isoformat()}|{d.reason}|{d.qty}|{d.notional}" for d in decided]
+    orders = orders_between(desk.db, market.name, market.broker_book, start, end)
+    parts += [f"{o.client_id}|{o.state}|{o.filled_qty}|{o.avg_price}|{o.fee}" for o in orders]
     for version in list_model_versions(desk.db, market.name):
         hashes = version.metrics["member_hashes"]
         parts += [f"{version.symbol}|{version.month}|{member}|{hashes[member]}" for member in sorted(hashes)]

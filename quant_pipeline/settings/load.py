@@ -130,7 +130,7 @@ def _prefixed_names(environ: Mapping[str, str]) -> dict[str, Any]:
     return {name: _lists_parsed(value) for name, value in source().items()}
 
 
-def _lists_parsed(value: Any) -> Any:
+def _lists_parsed(value: Any) -> Any:  # noqa: ANN401 - whatever the environment holds
     """Lists are written as JSON in the environment; everything else is left to validation."""
     if isinstance(value, Mapping):
         return {name: _lists_parsed(inner) for name, inner in value.items()}

@@ -179,8 +179,8 @@ class MarketSettings(Section):
         return self
 
 
-def default_market(name: str, **changes: Any) -> dict[str, Any]:
-    """The defaults of one market as a plain mapping, with `changes` on top."""
+def default_market(name: str) -> dict[str, Any]:
+    """The defaults of one market as a plain mapping."""
     if name == US_EQUITY.name:
         base: dict[str, Any] = {
             "symbols": US_WATCHLIST,
@@ -207,7 +207,7 @@ def default_market(name: str, **changes: Any) -> dict[str, Any]:
     else:
         get_market(name)
         base = {}
-    return {**base, "name": name, **changes}
+    return {**base, "name": name}
 
 
 class Ports(Section):

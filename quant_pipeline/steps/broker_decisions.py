@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
@@ -144,7 +144,7 @@ def _widened(x: BarInputs, symbols: Sequence[str]) -> BarInputs:
 
 def _closed_at(grid: Grid, row: int) -> datetime:
     moment: datetime = grid.closes_at[row].astype("datetime64[us]").astype(datetime)
-    return moment.replace(tzinfo=calendar.UTC)
+    return moment.replace(tzinfo=UTC)
 
 
 def _window(market: MarketSettings, closed: datetime) -> tuple[datetime, datetime]:

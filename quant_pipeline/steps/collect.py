@@ -18,7 +18,8 @@ from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.steps.timing import bar_closes, session_column, session_span, session_starts
-from quant_pipeline.storage.bars import bar_span, read_bars, upsert_bars
+from quant_pipeline.storage.bars import read_bars, upsert_bars
+from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 
 RECHECK_BARS = 3
@@ -48,13 +49,9 @@ def collect_recent(desk: Desk, market: MarketSettings, session: date, context: R
     """Fetch what a tick needs: from the last stored bar of each symbol (less a re-check) to now."""
     interval = market.base_interval
     floor = session_starts(calendar.previous_session(market.market.calendar, session))
-    stored = bar_span(desk.db, market.name, interval)
-    latest = {str(row.symbol): row.last for row in stored.itertuples()}
+    ends = bar_ends(desk.db, market.name, interval, _symbols(market, context))
     step = timedelta(seconds=interval_seconds(interval))
-    starts = [
-        max(floor, latest[s].to_pydatetime() - RECHECK_BARS * step) if s in latest else floor
-        for s in _symbols(market, context)
-    ]
+    starts = [max(floor, ends[s][1] - RECHECK_BARS * step) if s in ends else floor for s in _symbols(market, context)]
     return _fetch(desk, market, interval, _symbols(market, context), min(starts), context)
 
 

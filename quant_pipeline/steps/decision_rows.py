@@ -63,7 +63,7 @@ def decision_row(
     at = place.row, place.column
     starts = _moment(grid.ts[place.row])
     model = str(grid.model[at]) or None
-    said = {
+    said: dict[str, Any] = {
         "action": int(outcome.action),
         "reason": Reason(outcome.reason).code,
         "vote": int(x.vote[at]),

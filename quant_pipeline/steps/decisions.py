@@ -50,7 +50,7 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     append_decisions(desk.db, rows)
     store_rolled(desk, market, grid, rolled)
     _write_fills(desk, market, grid, rolled, context)
-    numbers = {part.session: _numbers(grid, part) for part in rolled}
+    numbers = {part.session: _numbers(part) for part in rolled}
     live = decide_for_broker(desk, market, grid, sessions[-1], inputs, context) if context.tick else ()
     if context.tick:
         numbers[sessions[-1]] |= {f"broker_{reason}": n for reason, n in Counter(d.reason for d in live).items()}
@@ -174,7 +174,7 @@ def _fills_frame(grid: Grid, part: RolledSession) -> pd.DataFrame:
     )
 
 
-def _numbers(grid: Grid, part: RolledSession) -> dict[str, Number]:
+def _numbers(part: RolledSession) -> dict[str, Number]:
     reasons = Counter(Reason(int(r)) for r in part.result.reason.ravel() if r != Reason.NO_BAR)
     numbers: dict[str, Number] = {reason.code: count for reason, count in sorted(reasons.items())}
     numbers["ai_vetoes"] = sum(n for r, n in reasons.items() if r.is_ai_veto)

@@ -123,14 +123,13 @@ class _Pivot:
     def __init__(self, frame: pd.DataFrame, ts: NDArray[np.datetime64], symbols: tuple[str, ...]) -> None:
         self._frame = frame
         self._shape = (len(ts), len(symbols))
-        if frame.empty:
-            self._at = (np.empty(0, np.intp), np.empty(0, np.intp))
-            self._rows = np.empty(0, np.intp)
-        else:
+        row: NDArray[np.intp] = np.empty(0, np.intp)
+        column: NDArray[np.intp] = np.empty(0, np.intp)
+        if not frame.empty:
             column = pd.Index(symbols).get_indexer(pd.Index(frame["symbol"].to_numpy(dtype=object)))
             row = pd.Index(ts).get_indexer(pd.Index(frame["ts"].to_numpy(dtype="datetime64[ns]")))
-            self._rows = np.flatnonzero((column >= 0) & (row >= 0))
-            self._at = (row[self._rows], column[self._rows])
+        self._rows: NDArray[np.intp] = np.flatnonzero((column >= 0) & (row >= 0))
+        self._at = (row[self._rows], column[self._rows])
         self.present = np.zeros(self._shape, np.bool_)
         self.present[self._at] = True
 

@@ -50,7 +50,7 @@ def _book_rows(desk: Desk, market: MarketSettings, book: Book, sessions: Sequenc
     for session, group in curve.groupby("session", sort=True):
         opening = before if before is not None else market.capital
         closing = float(group.sort_values("at")["equity"].iloc[-1])
-        day = session if isinstance(session, date) else pd.Timestamp(session).date()
+        day = date.fromisoformat(str(session)[:10])
         rows.append(
             {
                 "symbol": str(book),
@@ -95,7 +95,7 @@ def _shadow_trades(desk: Desk, market: MarketSettings, sessions: Sequence[date])
     value = fills["lots"].to_numpy(dtype=np.float64) / scale * fills["price"].to_numpy(dtype=np.float64)
     grouped = fills.assign(volume=value, day=fills["ts"].dt.date).groupby("day")
     return {
-        day: {
+        date.fromisoformat(str(day)): {
             "trades": len(rows),
             "volume": float(rows["volume"].sum()),
             "fees": float(rows["fee"].sum()),
@@ -107,9 +107,9 @@ def _shadow_trades(desk: Desk, market: MarketSettings, sessions: Sequence[date])
 
 def _numbers(frame: pd.DataFrame) -> dict[date, dict[str, Number]]:
     numbers: dict[date, dict[str, Number]] = {}
-    for row in frame.itertuples():
-        shown = numbers.setdefault(row.ts.date(), {})
-        shown[f"{row.symbol}_return"] = float(row.day_return)
-        shown[f"{row.symbol}_equity"] = float(row.equity_end)
-        shown[f"{row.symbol}_trades"] = int(row.trades)
+    columns = (frame[name].tolist() for name in ("symbol", "ts", "day_return", "equity_end", "trades"))
+    for book, at, earned, equity, trades in zip(*columns, strict=True):
+        numbers.setdefault(at.date(), {}).update(
+            {f"{book}_return": float(earned), f"{book}_equity": float(equity), f"{book}_trades": int(trades)}
+        )
     return numbers

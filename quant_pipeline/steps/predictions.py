@@ -10,6 +10,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quant_pipeline.core.features import FEATURE_SET
 from quant_pipeline.core.identity import code_hash, combine_hashes
@@ -62,7 +63,7 @@ def _wanted(market: MarketSettings, voted: pd.DataFrame) -> pd.DataFrame:
         return usable.assign(purpose="signal").drop(columns="vote")
     acting = usable["vote"].to_numpy() != 0
     with_buy = usable["ts"].isin(usable.loc[usable["vote"] == 1, "ts"])
-    chosen = usable[acting | with_buy]
+    chosen: pd.DataFrame = usable[acting | with_buy]
     return chosen.assign(purpose=np.where(chosen["vote"] != 0, "signal", "rebalance")).drop(columns="vote")
 
 
@@ -97,7 +98,7 @@ def _predict(
 
 def _by_model(
     keys: Sequence[tuple[date, str]], models: Mapping[tuple[date, str], ServedModel]
-) -> list[tuple[ServedModel, np.ndarray]]:
+) -> list[tuple[ServedModel, NDArray[np.intp]]]:
     """Rows grouped by the model that predicts them, so that each is asked once."""
     groups: dict[str, tuple[ServedModel, list[int]]] = {}
     for i, key in enumerate(keys):

@@ -19,7 +19,7 @@ from quant_pipeline.steps import indicators
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import Key, RunContext, StepResult, read_step, write_step
 from quant_pipeline.steps.timing import as_dates, session_column
-from quant_pipeline.storage.bars import bar_span
+from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "signals"
@@ -66,11 +66,10 @@ def _first_usable_sessions(desk: Desk, market: MarketSettings) -> dict[str, date
     """For each symbol the first session with `min_history_sessions` sessions of bars before it."""
     usable: dict[str, date] = {}
     for interval in {market.decision_interval, market.base_interval}:
-        for row in bar_span(desk.db, market.name, interval).itertuples():
-            first: date = row.first.date()
-            listed = calendar.sessions(market.market.calendar, first, _later(first, market))
+        for symbol, (first, _) in bar_ends(desk.db, market.name, interval, market.symbols).items():
+            listed = calendar.sessions(market.market.calendar, first.date(), _later(first.date(), market))
             found = listed[min(market.min_history_sessions, len(listed) - 1)]
-            usable[str(row.symbol)] = min(found, usable.get(str(row.symbol), found))
+            usable[symbol] = min(found, usable.get(symbol, found))
     return usable
 
 

@@ -168,7 +168,7 @@ def read_step(desk: Desk, market: str, step: str, sessions: Sequence[date]) -> p
     table = desk.lake.read_range(market, step, sessions)
     if table.num_rows == 0:
         return pd.DataFrame()
-    frame = table.to_pandas()
+    frame: pd.DataFrame = table.to_pandas()
     frame["ts"] = pd.to_datetime(frame["ts"], utc=True).astype("datetime64[ns, UTC]")
     return frame.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
 

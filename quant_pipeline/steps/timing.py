@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quant_pipeline.core.bars import interval_seconds
 from quant_pipeline.markets import calendar
@@ -49,21 +50,22 @@ def session_span(first: date, last: date) -> tuple[datetime, datetime]:
     return session_starts(first), session_starts(last) + timedelta(days=1)
 
 
-def session_column(ts: pd.Series) -> np.ndarray:
+def session_column(ts: pd.Series) -> NDArray[np.datetime64]:
     """The session key of each bar as datetime64[D]: the UTC date of its start."""
     return ts.to_numpy(dtype="datetime64[ns]").astype("datetime64[D]")
 
 
-def as_dates(days: np.ndarray) -> list[date]:
+def as_dates(days: NDArray[np.datetime64]) -> list[date]:
     """datetime64[D] values as dates."""
     return [date.fromisoformat(str(day)) for day in days]
 
 
-def bar_closes(market: MarketSettings, ts: pd.Series, interval: str) -> np.ndarray:
+def bar_closes(market: MarketSettings, ts: pd.Series, interval: str) -> NDArray[np.datetime64]:
     """Closing time of each bar as datetime64[ns] (UTC): the session's close for daily bars, start + interval else."""
     starts = ts.to_numpy(dtype="datetime64[ns]")
     if interval != "1d":
-        return starts + np.timedelta64(interval_seconds(interval), "s")
+        ends: NDArray[np.datetime64] = starts + np.array(interval_seconds(interval), "timedelta64[s]")
+        return ends
     days, where = np.unique(starts.astype("datetime64[D]"), return_inverse=True)
     closes = [_close_of(market, day) for day in as_dates(days)]
     return np.array([np.datetime64(close.replace(tzinfo=None), "ns") for close in closes], "datetime64[ns]")[where]

@@ -11,6 +11,7 @@ from datetime import date
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quant_pipeline.core.anchor import History, month_windows, required_history, session_days
 from quant_pipeline.core.identity import combine_hashes
@@ -101,7 +102,7 @@ def window_inputs(
     return inputs
 
 
-def _row_bytes(bars: pd.DataFrame) -> np.ndarray:
+def _row_bytes(bars: pd.DataFrame) -> NDArray[np.float64]:
     """Each bar as six little-endian 8-byte words: start time and the five numbers."""
     words = np.empty((len(bars), 6), "<f8")
     words[:, 0] = bars["ts"].to_numpy(dtype="datetime64[ns]").astype("<i8").view("<f8")

@@ -1,7 +1,8 @@
-"""What is newest: sessions whose bars were touched since their version was recorded, last results, decision ids."""
+"""Small questions about what is stored: ends of history, sessions touched since they were recorded, newest decisions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import date, datetime
 
 from sqlalchemy import text
@@ -21,6 +22,14 @@ _NEWEST = """
     SELECT DISTINCT ON (symbol, bar_ts) symbol, bar_ts, version, id FROM decisions
     WHERE market = :market AND book = :book AND session BETWEEN :start AND :end
     ORDER BY symbol, bar_ts, version DESC, decided_at DESC, id
+"""
+_ENDS = """
+    SELECT wanted.symbol,
+        (SELECT ts FROM bars WHERE market = :market AND symbol = wanted.symbol AND interval = :interval
+         ORDER BY ts LIMIT 1) AS first,
+        (SELECT ts FROM bars WHERE market = :market AND symbol = wanted.symbol AND interval = :interval
+         ORDER BY ts DESC LIMIT 1) AS last
+    FROM unnest(CAST(:symbols AS text[])) AS wanted (symbol)
 """
 _LAST = "SELECT max(session) FROM lake_pointers WHERE market = :market AND step = :step"
 
@@ -55,3 +64,10 @@ def count_bars(db: Database, market: str) -> int:
             text("SELECT count(*) FROM bars WHERE market = :market"), {"market": market}
         ).scalar_one()
         return found
+
+
+def bar_ends(db: Database, market: str, interval: str, symbols: Sequence[str]) -> dict[str, tuple[datetime, datetime]]:
+    """First and last bar start of each symbol that has bars; two index look-ups a symbol, whatever the history."""
+    with db.begin() as connection:
+        rows = connection.execute(text(_ENDS), {"market": market, "interval": interval, "symbols": list(symbols)})
+        return {row.symbol: (row.first, row.last) for row in rows if row.first is not None}

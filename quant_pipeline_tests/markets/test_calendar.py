@@ -39,7 +39,7 @@ def test_holidays_and_early_closes_equal_the_recorded_market_hours(test_data: Pa
     weekdays = {day for day in holidays if day.weekday() < 5}
     assert {date.fromisoformat(day) for day in nyse.HOLIDAYS} == weekdays
     early = {day.date() for day in pd.to_datetime(list(recorded["earlyCloses"]), format="%m/%d/%Y")}
-    ours = {date.fromisoformat(day) for day in nyse.EARLY_CLOSES if "2000" <= day}
+    ours = {date.fromisoformat(day) for day in nyse.EARLY_CLOSES if day >= "2000"}
     assert {day for day in early if day.weekday() < 5 and day.year >= 2000} == ours
 
 

@@ -64,7 +64,10 @@ def test_no_printed_form_of_the_settings_holds_a_secret() -> None:
 
 
 def test_empty_values_count_as_not_set() -> None:
-    assert from_environment(ALPACA_API_KEY="", RISK_MAX_POSITIONS="", POSTGRES_HOST="").content() == from_environment().content()
+    assert (
+        from_environment(ALPACA_API_KEY="", RISK_MAX_POSITIONS="", POSTGRES_HOST="").content()
+        == from_environment().content()
+    )
 
 
 def test_a_dotenv_file_beside_the_settings_is_read_under_the_process_environment(

@@ -50,7 +50,8 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     Args:
         inst_data: Dagster's own.
         preload_modules: Modules that the server imports. They must not train or start threads.
-        watch: Files whose change outdates the server; relative ones count from the working folder.
+        watch: Files whose change outdates the server; relative ones count from the folder of the settings file that
+            QUANT_CONFIG names, else from the working folder.
     """
 
     def __init__(
@@ -61,8 +62,7 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
     ) -> None:
         """Store the parameters; a server starts with `warm_up` or the first launch."""
         self._inst_data = inst_data
-        named = [os.environ["QUANT_CONFIG"]] if os.environ.get("QUANT_CONFIG") else []
-        self.spec = WarmSpec(tuple(preload_modules), tuple(Path(name).absolute() for name in (*watch, *named)))
+        self.spec = WarmSpec(tuple(preload_modules), watched_files(watch))
         self._cold = DefaultRunLauncher()
         super().__init__()  # type: ignore[no-untyped-call]
 
@@ -139,9 +139,9 @@ class WarmRunLauncher(RunLauncher[DagsterInstance], ConfigurableClass):
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         """Whether the run's process lives on this host."""
-        if GRPC_INFO_TAG in run.tags:  # launched by the default launcher, which cannot tell
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "health of this run is not known")
         identity = run.tags.get(WORKER_TAG)
+        if identity is None:  # our processes write it before anything else, so another launcher or program executes it
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "not launched warm, so its health is not known")
         if worker_process(run) is not None:
             return CheckRunHealthResult(WorkerStatus.RUNNING, run_worker_id=identity)
         return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"process {identity} is gone", run_worker_id=identity)
@@ -179,6 +179,15 @@ class ReportExit:
                 instance.report_run_canceled(run, text)
             else:
                 instance.report_run_failed(run, text)
+
+
+def watched_files(names: tuple[str, ...]) -> tuple[Path, ...]:
+    """Absolute paths of the files to watch, with the settings file that QUANT_CONFIG names, if it does."""
+    config = os.environ.get("QUANT_CONFIG")
+    if not config:
+        return tuple(Path(name).absolute() for name in names)
+    settings = Path(config).absolute()
+    return tuple(dict.fromkeys([settings, *(settings.parent / name for name in names)]))
 
 
 def can_fork() -> bool:

@@ -21,9 +21,11 @@ from typing import Final
 import quant_pipeline
 from quant_pipeline.runtime.errors import EmbeddedPostgresError
 from quant_pipeline.runtime.file_lock import FileLock, is_locked
+from quant_pipeline.runtime.log_files import rotate_log
 from quant_pipeline.runtime.ports import LOOPBACK
-from quant_pipeline.runtime.postgres_cluster import SUPERUSER, wait_until
+from quant_pipeline.runtime.postgres_cluster import SUPERUSER
 from quant_pipeline.runtime.postgres_files import PostgresFiles, ServerStatus
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline.storage.dsn import Dsn
 
 _SUPERVISOR: Final = "quant_pipeline.runtime.postgres_supervisor"
@@ -33,6 +35,8 @@ _LOGIN_SECONDS: Final = 15.0
 
 class EmbeddedPostgres:
     """One process's use of the embedded server of a state folder. Not for use by several threads at once.
+
+    A child made by plain `os.fork` shares its parent's use: the server stays until both have ended.
 
     Args:
         state_dir: Any folder, made if missing; the server's files are in `postgres` below it. Root, whose server runs
@@ -175,6 +179,7 @@ class EmbeddedPostgres:
         # The supervisor runs from / (it must not keep a folder busy), so tell it where this package is.
         roots = [str(Path(entry).resolve().parent) for entry in quant_pipeline.__path__]
         environment["PYTHONPATH"] = os.pathsep.join([*roots, *filter(None, [environment.get("PYTHONPATH")])])
+        rotate_log(self.log_path)
         with self.log_path.open("ab") as log:
             starter = subprocess.Popen(  # noqa: S603 - our own module
                 [*command, *(["fast"] if self.fast else [])],

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,10 +21,10 @@ from quant_pipeline.runtime.errors import EmbeddedPostgresError
 from quant_pipeline.runtime.parent_death import die_with_parent
 from quant_pipeline.runtime.ports import LOOPBACK
 from quant_pipeline.runtime.postgres_account import Account, give_to, popen_as
+from quant_pipeline.runtime.waiting import POLL_SECONDS
 
 SUPERUSER: Final = "postgres"
 _INITDB_SECONDS: Final = 180.0
-_POLL_SECONDS: Final = 0.02
 _TUNING: Final = {
     "shared_buffers": "256MB",
     "work_mem": "32MB",
@@ -160,7 +159,7 @@ class Cluster:
             if time.monotonic() > deadline:
                 msg = f"an orphaned PostgreSQL (pid {pid}) still uses {self.data_dir} after {timeout:.0f} s; stop it"
                 raise EmbeddedPostgresError(msg)
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
         self.pid_file.unlink(missing_ok=True)
 
     def start(self, port: int, log: Path, *, on_death_of_parent: signal.Signals) -> subprocess.Popen[bytes]:
@@ -209,16 +208,6 @@ def stop_server(process: subprocess.Popen[bytes], *, patience: float = 30.0) -> 
         except subprocess.TimeoutExpired:
             continue
         return
-
-
-def wait_until(condition: Callable[[], bool], *, timeout: float) -> bool:
-    """Poll `condition` until it holds or `timeout` seconds have passed; whether it held."""
-    deadline = time.monotonic() + timeout
-    while not condition():
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 def _environment() -> dict[str, str]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from quant_pipeline.runtime.errors import EmbeddedPostgresError
+from quant_pipeline.runtime.log_files import tail
 
 ROOT_STORE: Final = Path("/var/lib/quant-pipeline")
 """Used only by root, when the unprivileged server account cannot enter the state folder or the wheel's folder."""
@@ -149,15 +150,3 @@ def write_atomically(path: Path, text: str) -> None:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
-
-
-def tail(path: Path, lines: int) -> str:
-    """The last `lines` lines of a text file (at most 16 KiB of it); a note instead if there is no such file."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, os.SEEK_END)
-            file.seek(max(0, file.tell() - 16_384))
-            text = file.read().decode(errors="replace")
-    except FileNotFoundError:
-        return "(no log was written)"
-    return "\n".join(text.splitlines()[-lines:])

@@ -21,8 +21,9 @@ from quant_pipeline.runtime.errors import EmbeddedPostgresError, RuntimeProblemE
 from quant_pipeline.runtime.file_lock import FileLock
 from quant_pipeline.runtime.ports import busy_message, choose_free_port, is_port_free
 from quant_pipeline.runtime.postgres_account import choose_data_dir, find_binaries, server_account
-from quant_pipeline.runtime.postgres_cluster import Cluster, stop_server, wait_until
+from quant_pipeline.runtime.postgres_cluster import Cluster, stop_server
 from quant_pipeline.runtime.postgres_files import PostgresFiles, ServerStatus
+from quant_pipeline.runtime.waiting import wait_until
 
 _TICK_SECONDS: Final = 0.1
 _GRACE_SECONDS: Final = 3.0

@@ -21,11 +21,10 @@ from urllib.parse import urlsplit
 
 from quant_pipeline.runtime.errors import ChildFailedError
 from quant_pipeline.runtime.keeper import keeper_command
+from quant_pipeline.runtime.log_files import rotate_log, tail
 from quant_pipeline.runtime.ports import accepts_connections
-from quant_pipeline.runtime.postgres_files import tail
 
 _POLL_SECONDS: Final = 0.1
-_LOG_LIMIT: Final = 20_000_000
 _RESTARTS: Final = 5
 _RESTART_WINDOW: Final = 600.0
 
@@ -236,12 +235,6 @@ def is_ready(ready: Ready | None) -> bool:
         return False
     finally:
         connection.close()
-
-
-def rotate_log(path: Path, *, limit: int = _LOG_LIMIT) -> None:
-    """Move a log larger than `limit` bytes aside (one older log is kept)."""
-    if path.exists() and path.stat().st_size > limit:
-        path.replace(path.with_name(path.name + ".1"))
 
 
 def _tail(spec: ChildSpec) -> str:

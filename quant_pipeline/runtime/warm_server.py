@@ -187,6 +187,8 @@ def prepare(order: dict[str, Any]) -> dict[str, Any]:
     began = time.monotonic()
     sys.path[:] = order["sys_path"]
     set_thread_defaults()
+    # pyarrow's allocator would start a thread when it is imported.
+    os.environ.setdefault("JE_ARROW_MALLOC_CONF", "background_thread:false")
     try:
         _inject_environment(order["instance_ref"])
         for name in (*_ALWAYS, *order["modules"]):

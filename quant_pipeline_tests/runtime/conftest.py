@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from quant_pipeline.runtime.file_lock import is_locked
-from quant_pipeline.runtime.postgres_cluster import wait_until
 from quant_pipeline.runtime.postgres_files import PostgresFiles
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline_tests.runtime.processes_of_tests import Holder, start_holder
 
 

@@ -33,7 +33,7 @@ from sqlalchemy.engine import Engine
 from quant_pipeline.runtime.dagster_storage import PooledPostgresStorage, PooledRunStorage
 from quant_pipeline.runtime.engine_pool import PoolSpec, dispose_all, shared_engine, with_driver
 from quant_pipeline.runtime.ports import choose_free_port
-from quant_pipeline.runtime.postgres_cluster import wait_until
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.runtime import dagster_code
 from quant_pipeline_tests.runtime.dagster_homes import POOLED, VARIABLE, write_home

@@ -16,8 +16,8 @@ import websockets
 
 from quant_pipeline.runtime.engine_pool import dispose_all
 from quant_pipeline.runtime.ports import choose_free_port
-from quant_pipeline.runtime.postgres_cluster import wait_until
 from quant_pipeline.runtime.processes import ProcessGroup
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.runtime.dagster_homes import CODE, VARIABLE, warm_launcher, write_home
 from quant_pipeline_tests.runtime.processes_of_tests import environment_of_tests, is_alive

@@ -20,9 +20,9 @@ from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from quant_pipeline.runtime import launcher as launcher_module
 from quant_pipeline.runtime.engine_pool import dispose_all
 from quant_pipeline.runtime.errors import RunLaunchError
-from quant_pipeline.runtime.launcher import WarmRunLauncher, is_same_interpreter
-from quant_pipeline.runtime.postgres_cluster import wait_until
+from quant_pipeline.runtime.launcher import WarmRunLauncher, is_same_interpreter, watched_files
 from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity, worker_process
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline.runtime.warm_client import WarmServer, close_all
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.postgres import new_database
@@ -188,6 +188,14 @@ def test_health_follows_the_process(instance: dg.DagsterInstance, tmp_path: Path
     assert finished(instance, run_id) is dg.DagsterRunStatus.FAILURE
 
 
+def test_a_run_that_somebody_else_executes_is_left_alone(instance: dg.DagsterInstance) -> None:
+    run_id = new_run(instance, "waiting_job", path="unused")
+    run = instance.get_run_by_id(run_id)
+    assert run is not None
+    assert launcher_of(instance).check_run_worker_health(run).status is WorkerStatus.RUNNING
+    instance.report_run_canceled(run)
+
+
 def test_a_process_id_that_now_belongs_to_somebody_else_is_not_touched(instance: dg.DagsterInstance) -> None:
     run_id = new_run(instance, "waiting_job", path="unused")
     host, pid, _ = worker_identity(os.getpid()).rsplit(":", 2)
@@ -259,6 +267,13 @@ def test_a_failed_preload_is_reported_and_a_mended_one_works(
         assert "fails on purpose" in messages(instance, second)
 
 
+def test_the_libraries_of_the_desk_start_no_thread_that_a_fork_would_lose(other_home: Path) -> None:
+    libraries = ["quant_pipeline.core.values", "numpy", "pandas", "pyarrow.parquet", "numba", "psycopg2", "sqlalchemy"]
+    write_home(other_home, run_launcher=warm_launcher(preload_modules=libraries))
+    with dg.DagsterInstance.from_config(str(other_home)) as instance:
+        assert server_of(instance).wait_ready(60)["threads"] == 1
+
+
 PARENT = """
 import sys, time
 import dagster as dg
@@ -322,3 +337,13 @@ def test_an_interpreter_is_recognised_by_its_environment(tmp_path: Path) -> None
     other = tmp_path / own.name
     other.symlink_to(own)
     assert not is_same_interpreter(other)
+
+
+def test_watched_files_lie_beside_the_settings_file_in_use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("QUANT_CONFIG", raising=False)
+    assert watched_files(("quant.toml", ".env")) == (tmp_path / "quant.toml", tmp_path / ".env")
+    monkeypatch.setenv("QUANT_CONFIG", "/etc/desk/quant.toml")
+    assert watched_files(("quant.toml", ".env")) == (Path("/etc/desk/quant.toml"), Path("/etc/desk/.env"))
+    monkeypatch.setenv("QUANT_CONFIG", "other.toml")
+    assert watched_files((".env",)) == (tmp_path / "other.toml", tmp_path / ".env")

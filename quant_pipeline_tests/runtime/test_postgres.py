@@ -21,8 +21,8 @@ from quant_pipeline.runtime.errors import EmbeddedPostgresError
 from quant_pipeline.runtime.file_lock import is_locked
 from quant_pipeline.runtime.ports import LOOPBACK, accepts_connections, choose_free_port
 from quant_pipeline.runtime.postgres import EmbeddedPostgres, login_problem
-from quant_pipeline.runtime.postgres_cluster import wait_until
 from quant_pipeline.runtime.postgres_files import PostgresFiles, ServerStatus
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.runtime.conftest import HolderFactory
 from quant_pipeline_tests.runtime.processes_of_tests import HOLDER, environment_of_tests, is_alive, read_line

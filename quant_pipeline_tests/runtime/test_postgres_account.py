@@ -25,8 +25,9 @@ from quant_pipeline.runtime.postgres_account import (
     find_binaries,
     server_account,
 )
-from quant_pipeline.runtime.postgres_cluster import Cluster, stop_server, wait_until
+from quant_pipeline.runtime.postgres_cluster import Cluster, stop_server
 from quant_pipeline.runtime.postgres_files import PostgresFiles
+from quant_pipeline.runtime.waiting import wait_until
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 PASSWORD = "not a secret"

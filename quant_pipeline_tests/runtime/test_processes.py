@@ -16,10 +16,11 @@ import psutil
 import pytest
 
 from quant_pipeline.runtime.errors import ChildFailedError
+from quant_pipeline.runtime.log_files import rotate_log
 from quant_pipeline.runtime.ports import choose_free_port
 from quant_pipeline.runtime.postgres import EmbeddedPostgres, login_problem
-from quant_pipeline.runtime.postgres_cluster import wait_until
-from quant_pipeline.runtime.processes import ProcessGroup, is_ready, rotate_log
+from quant_pipeline.runtime.processes import ProcessGroup, is_ready
+from quant_pipeline.runtime.waiting import wait_until
 from quant_pipeline_tests.runtime.processes_of_tests import HOLDER, environment_of_tests, is_alive, read_line
 
 pytestmark = pytest.mark.timeout(90)

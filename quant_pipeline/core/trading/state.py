@@ -113,9 +113,12 @@ class BookState:
         return tuple(sorted(named))
 
     def equity(self, qty_decimals: int) -> float:
-        """Cash and holdings at their last prices."""
+        """Cash and holdings at their last prices, added one by one in symbol order as the kernel does."""
         scale = float(10**qty_decimals)
-        return self.cash + sum(float(held.lots) / scale * held.last_price for held in self.holdings)
+        equity = self.cash
+        for held in self.holdings:  # not sum(), which compensates rounding and so may differ in the last bit
+            equity += float(held.lots) / scale * held.last_price
+        return equity
 
 
 def state_to_bytes(state: BookState) -> bytes:

@@ -286,3 +286,12 @@ def test_a_holding_without_a_price_is_marked_at_its_cost() -> None:
     assert decided.exposure == pytest.approx(500.0 + 9_000.0)
     marked = decide(some, book(2, lots=[10, 0], mark_price=np.array([70.0, 100.0])), PLAIN)
     assert marked.exposure == pytest.approx(700.0 + 9_000.0)
+
+
+def test_a_symbol_without_any_price_or_cost_does_no_harm_while_it_is_not_held() -> None:
+    nan = float("nan")
+    some = inputs(2, vote=BUY, price=[nan, 100.0])
+    decided = decide(some, book(2, avg_price=[nan, nan]), PLAIN)
+    assert outcome(decided) == [(0, R.BAD_DATA, 0), (1, R.BUY_SIGNAL, 90)]
+    marked = decide(inputs(1, vote=BUY), book(1, mark_price=np.array([nan])), PLAIN)
+    assert outcome(marked) == [(1, R.BUY_SIGNAL, 90)]

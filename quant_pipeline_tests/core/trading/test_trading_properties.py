@@ -9,10 +9,11 @@ import numpy as np
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from quant_pipeline.core.trading.decisions import BookView, decide
+from quant_pipeline.core.trading.decisions import decide
 from quant_pipeline.core.trading.params import TradingParams
 from quant_pipeline.core.trading.shadow import ShadowResult, roll_shadow
 from quant_pipeline.core.trading.state import BookState, state_from_bytes, state_hash, state_to_bytes
+from quant_pipeline.core.trading.views import book_view
 from quant_pipeline.core.values import Action, Reason, Side
 from quant_pipeline_tests.core.trading.building import BUY, PROPERTY, book, inputs
 from quant_pipeline_tests.core.trading.worlds import World, cut, draw_world, rows
@@ -245,24 +246,9 @@ def test_the_live_decision_equals_the_one_of_the_simulated_book(seed: int, bars:
         bar.inputs, vote=np.zeros((1, symbols), np.int8), status=np.full((1, symbols), int(Reason.BAD_DATA))
     )
     at_close = roll_shadow(replace(bar, inputs=quiet), before, params)
-    state, names = at_close.state, at_close.symbols
-    held = {h.symbol: h for h in state.holdings}
-    view = BookView(
-        symbols=names,
-        lots=np.array([held[name].lots if name in held else 0 for name in names], np.int64),
-        avg_price=np.array([held[name].avg_price if name in held else 0.0 for name in names]),
-        mark_price=np.array([held[name].last_price if name in held else 0.0 for name in names]),
-        pending_buy_notional=np.zeros(symbols),
-        pending_sell_lots=np.zeros(symbols, np.int64),
-        cash=state.cash,
-        equity=float(at_close.equity[0]),
-        day_start_equity=state.day_start_equity,
-        day_flows=state.day_flows,
-        trades_today=state.trades_today,
-        halted_until_ns=state.halted_until_ns,
-        now_ns=int(bar.end_ns[0]),
-        paused=bool(bar.paused[0]),
-    )
+    state = at_close.state
+    view = book_view(state, at_close.symbols, params, now_ns=int(bar.end_ns[0]), paused=bool(bar.paused[0]))
+    assert view.equity == at_close.equity[0]
     assert state.pending == ()
     live, simulated = decide(rows(bar.inputs, 0), view, params), roll_shadow(bar, before, params)
     for name in ("action", "reason", "lots", "notional", "pair"):

@@ -50,15 +50,20 @@ FROM different d JOIN bars b
 WHERE d.known ORDER BY d.symbol, d.ts
 """
 
-_WRITE = """
+# Two statements instead of ON CONFLICT, which costs half as much again: the lock that is held makes `known` reliable,
+# and a writer that went past it would meet the primary key.
+_INSERT = """
 INSERT INTO bars (market, symbol, interval, ts, open, high, low, close, volume, source, feed, adjustment, fetched_at)
 SELECT $1, d.symbol, $2, d.ts, d.open, d.high, d.low, d.close, d.volume, $3, $4, $5, d.at
-FROM different d ORDER BY d.symbol, d.ts
-ON CONFLICT (market, symbol, interval, ts) DO UPDATE SET
-    open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close, volume = excluded.volume,
-    source = excluded.source, feed = excluded.feed, adjustment = excluded.adjustment, fetched_at = excluded.fetched_at
-WHERE (bars.open, bars.high, bars.low, bars.close, bars.volume)
-    IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+FROM different d WHERE NOT d.known ORDER BY d.symbol, d.ts
+"""
+
+_UPDATE = """
+UPDATE bars b SET
+    open = d.open, high = d.high, low = d.low, close = d.close, volume = d.volume,
+    source = $3, feed = $4, adjustment = $5, fetched_at = d.at
+FROM different d
+WHERE d.known AND b.market = $1 AND b.interval = $2 AND b.symbol = d.symbol AND b.ts = d.ts AND b.ts BETWEEN $6 AND $7
 """
 
 _DELETE = """
@@ -112,9 +117,12 @@ def upsert_bars(
         stage(cursor, "staged", _STAGED, staged)
         run(cursor, f"CREATE TEMP TABLE different ({_STAGED}, known bool, at timestamptz) ON COMMIT DROP")
         run(cursor, _DIFFERENT, (market, interval, as_utc(at), first, last))
-        run(cursor, _KEEP_OLD, (market, interval, "changed", first, last))
-        run(cursor, _WRITE, (market, interval, source, feed, adjustment))
         known, new, sessions = _summary(cursor, session_zone)
+        if known:
+            run(cursor, _KEEP_OLD, (market, interval, "changed", first, last))
+            run(cursor, _UPDATE, (market, interval, source, feed, adjustment, first, last))
+        if new:
+            run(cursor, _INSERT, (market, interval, source, feed, adjustment))
     return BarChange(new, known, len(frame) - known - new, sessions)
 
 

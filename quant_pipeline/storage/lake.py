@@ -13,7 +13,7 @@ from sqlalchemy import text
 
 from quant_pipeline.storage.errors import CorruptObjectError, UnknownRecordError
 from quant_pipeline.storage.lake_files import LakeFiles
-from quant_pipeline.storage.table_hash import canonical_table, table_hash
+from quant_pipeline.storage.table_hash import canonical_hash, canonical_table
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -80,7 +80,7 @@ class Lake:
     def put_tables(self, market: str, step: str, tables: Mapping[date, pa.Table]) -> dict[date, str]:
         """`put_table` for many sessions with one transaction: all pointers move together. Returns the hashes."""
         canonical = {session: canonical_table(table) for session, table in tables.items()}
-        hashes = {session: table_hash(table) for session, table in canonical.items()}
+        hashes = {session: canonical_hash(table) for session, table in canonical.items()}
         distinct = {hashes[session]: table for session, table in canonical.items()}
         with self.db.begin() as connection:
             for key in sorted(distinct):  # in one order everywhere, so that two writers cannot wait for each other
@@ -144,7 +144,7 @@ class Lake:
             table = _from_parquet(data)
         except (pa.ArrowException, OSError) as error:
             raise CorruptObjectError(_damaged(key, self.root)) from error
-        if table_hash(table) != key:
+        if canonical_hash(table) != key:
             raise CorruptObjectError(_damaged(key, self.root))
         return table
 

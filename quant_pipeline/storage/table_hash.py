@@ -49,7 +49,11 @@ def table_hash(table: pa.Table) -> str:
     Equal for equal rows however they were chunked, sliced, written or annotated; nulls count as nulls whatever bytes
     lie under them; a NaN is any NaN; null and NaN differ, 0.0 and -0.0 differ.
     """
-    canonical = canonical_table(table)
+    return canonical_hash(canonical_table(table))
+
+
+def canonical_hash(canonical: pa.Table) -> str:
+    """`table_hash` of a table that `canonical_table` made, without making it again."""
     digest = hashlib.sha256(_FORM)
     _feed(digest, str(canonical.num_rows).encode())
     for name in canonical.column_names:
@@ -147,9 +151,10 @@ def _numbers(array: pa.Array) -> Bytes:
         array = array.cast(pa.int64())
     elif pa.types.is_date32(kind):
         array = array.cast(pa.int32())
-    filled = array.fill_null(False) if pa.types.is_boolean(kind) else array.fill_null(0)  # noqa: FBT003
-    values = filled.to_numpy(zero_copy_only=False)
-    if values.dtype.kind == "f":
+    if array.null_count:
+        array = array.fill_null(False) if pa.types.is_boolean(kind) else array.fill_null(0)  # noqa: FBT003
+    values = array.to_numpy(zero_copy_only=False)
+    if values.dtype.kind == "f" and np.isnan(values).any():
         values = np.where(np.isnan(values), np.array(np.nan, dtype=values.dtype), values)
     little = np.ascontiguousarray(values).astype(values.dtype.newbyteorder("<"), copy=False)
     return little.view(np.uint8)
@@ -158,8 +163,9 @@ def _numbers(array: pa.Array) -> Bytes:
 def _text(array: pa.Array) -> list[Bytes]:
     import pyarrow as pa
 
-    empty = "" if pa.types.is_string(array.type) else b""
-    filled = array.fill_null(empty)
+    filled = array
+    if array.null_count:
+        filled = array.fill_null("" if pa.types.is_string(array.type) else b"")
     if len(filled) == 0:
         return [np.empty(0, np.uint8), np.empty(0, np.uint8)]
     _, offsets_buffer, data = filled.buffers()

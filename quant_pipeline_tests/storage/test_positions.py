@@ -12,16 +12,19 @@ from quant_pipeline.storage.positions import Holding, after_fill
 from quant_pipeline_tests.storage.builders import AT, BOOK, MARKET, later
 
 _EMPTY = Holding(MARKET, BOOK, "A", *[Decimal(0)] * 5, None, AT)
-_QTY = st.integers(1, 10**12).map(lambda n: Decimal(n).scaleb(-8))
-_PRICE = st.integers(0, 10**12).map(lambda n: Decimal(n).scaleb(-4))
+_QTY = st.integers(1, 10**12).map(lambda n: Decimal(n).scaleb(-9))
+_PRICE = st.integers(0, 10**12).map(lambda n: Decimal(n).scaleb(-8))
 
 
 @given(st.lists(st.tuples(st.sampled_from(Side), _QTY, _PRICE), max_size=30))
 def test_profit_less_cost_is_exactly_what_was_received_less_what_was_paid(fills: list) -> None:
     holding, received, held = _EMPTY, Decimal(0), Decimal(0)
     for side, qty, price in fills:
+        before = holding
         holding = after_fill(holding, side, qty, price, Decimal(1), later(1))
         signed = qty if side is Side.BUY else -qty
+        if before.qty * holding.qty < 0:  # turned: what is held now was opened at this price
+            assert holding.avg_price == price
         received -= signed * price
         held += signed
         assert holding.qty == held

@@ -254,7 +254,7 @@ def test_the_live_decision_equals_the_one_of_the_simulated_book(seed: int, bars:
     for name in ("action", "reason", "lots", "notional", "pair"):
         assert getattr(live, name).tobytes() == getattr(simulated, name)[0].tobytes()
     assert live.halted_until_ns == simulated.halted_until_ns[0]
-    assert live.exposure == simulated.exposure[0]
+    np.testing.assert_allclose(live.exposure, simulated.exposure[0], rtol=1e-12)  # added up in another order
 
 
 @settings(PROPERTY, max_examples=60)

@@ -1,0 +1,70 @@
+"""`quant catch-up`: everything that a desk lacks up to the last session that closed. What that is belongs to `demo.history`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quant_pipeline.cli.desk import load, open_database, prepare_process
+from quant_pipeline.cli.options import ConfigOption, JsonOption, market_of
+from quant_pipeline.cli.output import notes, show
+from quant_pipeline.cli.tick import clock_of
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from quant_pipeline.settings import MarketSettings, Settings
+    from quant_pipeline.storage.database import Database
+
+
+def catch_up_command(
+    markets: Annotated[list[str] | None, typer.Argument(metavar="[MARKET]...", help="Default: all enabled.")] = None,
+    *,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Make the history of a desk up to the last closed session: bars, models, decisions, shadow book. Sends nothing."""
+    settings = load(config)
+    chosen = settings.markets if not markets else tuple(market_of(settings, name) for name in markets)
+    prepare_process(settings)
+    with open_database(settings):
+        content = [_catch_up(settings, market) for market in chosen]
+    text = "\n".join(
+        f"{done['market']} is complete up to {done['last']:%Y-%m-%d} ({done['seconds']} s)" for done in content
+    )
+    show(content, lambda console: console.print(text), as_json=as_json)
+
+
+def lacks_history(db: Database, market: MarketSettings, at: datetime) -> bool:
+    """Whether the last session that closed before `at` was not decided to its end."""
+    from quant_pipeline.core.values import Book
+    from quant_pipeline.markets import calendar
+    from quant_pipeline.storage.decisions import latest_decisions
+
+    name = market.market.calendar
+    session = calendar.last_closed_session(name, at)
+    rows = latest_decisions(db, market.name, Book.SHADOW, session, session)
+    return not rows or max(row.bar_close for row in rows) < calendar.session_hours(name, session).closes_at
+
+
+def _catch_up(settings: Settings, market: MarketSettings) -> dict[str, Any]:
+    import time
+
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from quant_pipeline.cli.runs import open_graph
+    from quant_pipeline.demo.history import catch_up
+    from quant_pipeline.markets import calendar
+
+    began = time.monotonic()
+    last = calendar.last_closed_session(market.market.calendar, clock_of(settings, market))
+    columns = (TextColumn("{task.fields[market]}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=notes()) as bars, open_graph(settings) as graph:
+        task = bars.add_task("starting", total=1.0, market=market.name)
+
+        def progress(text: str, part: float) -> None:
+            bars.update(task, completed=part, description=text)
+
+        catch_up(settings, graph.defs, graph.instance, market, progress=progress)
+    return {"market": market.name, "last": last, "seconds": round(time.monotonic() - began, 1)}

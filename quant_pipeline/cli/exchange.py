@@ -1,0 +1,91 @@
+"""`quant exchange`: the simulated exchange in the foreground. What it does belongs to `exchange`."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quant_pipeline.cli.desk import load
+from quant_pipeline.cli.errors import INTERRUPTED, BadInputError
+from quant_pipeline.cli.options import ConfigOption, JsonOption, moment_of
+from quant_pipeline.cli.output import results, write_json
+
+if TYPE_CHECKING:
+    from quant_pipeline.exchange.config import ExchangeConfig
+    from quant_pipeline.settings import Settings
+
+
+def exchange_command(
+    *,
+    clock: Annotated[
+        str, typer.Option(metavar="wall|ISO", help="Follow the wall clock, or start at this time.")
+    ] = "wall",
+    seed: Annotated[int | None, typer.Option(help="Seed of generated bars; default: exchange.seed.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Real bars: <market>/<symbol>/<interval>.parquet or .csv.")
+    ] = None,
+    state: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep accounts and orders in this file.")] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the simulated exchange (Alpaca's and Upbit's dialects) until Ctrl-C."""
+    settings = load(config)
+    if clock != "wall":
+        clock = moment_of(clock, "--clock").isoformat()
+    if data is not None and not data.is_dir():
+        msg = f"--data {str(data)!r} is not a folder; name one that holds <market>/<symbol>/<interval>.parquet"
+        raise BadInputError(msg)
+    served = dataclasses.replace(exchange_config(settings), clock=clock, data_dir=data, state_path=state)
+    if seed is not None:
+        served = dataclasses.replace(served, seed=seed)
+    received = _serve(served, as_json=as_json)
+    raise typer.Exit(INTERRUPTED if received is signal.SIGINT else 0)
+
+
+def exchange_config(settings: Settings) -> ExchangeConfig:
+    """The exchange of this desk: its ports, its symbols besides the usual ones, cash as its shadow books have."""
+    from decimal import Decimal
+
+    from quant_pipeline.exchange.bars.symbols import KRW_SYMBOLS, US_SYMBOLS
+    from quant_pipeline.exchange.config import ExchangeConfig
+
+    us, krw = settings.us_equity, settings.krw_crypto
+    return ExchangeConfig(
+        alpaca_port=settings.ports.exchange_alpaca,
+        upbit_port=settings.ports.exchange_upbit,
+        seed=settings.exchange.seed,
+        us_symbols=tuple(dict.fromkeys((*US_SYMBOLS, *us.symbols))),
+        krw_symbols=tuple(dict.fromkeys((*KRW_SYMBOLS, *krw.symbols))),
+        usd_cash=Decimal(str(us.capital)),
+        krw_cash=Decimal(str(krw.capital)),
+    )
+
+
+def _serve(config: ExchangeConfig, *, as_json: bool) -> signal.Signals | None:
+    """Serve until a signal comes; returns it."""
+    from quant_pipeline.exchange.server import running_exchange
+    from quant_pipeline.runtime.processes import ProcessGroup
+
+    with ExitStack() as stack:
+        try:
+            exchange = stack.enter_context(running_exchange(config))
+        except OSError as error:
+            msg = f"{error}; see ports.exchange_alpaca and ports.exchange_upbit in quant.toml"
+            raise BadInputError(msg) from error
+        except ValueError as error:
+            raise BadInputError(str(error)) from error
+        content: dict[str, Any] = {"alpaca_url": exchange.alpaca_url, "upbit_url": exchange.upbit_url}
+        content |= {"clock": config.clock, "seed": config.seed, "now": exchange.admin.clock()}
+        if as_json:
+            write_json(content)
+        else:
+            text = (
+                f"simulated exchange: Alpaca at {exchange.alpaca_url}, Upbit at {exchange.upbit_url} (Ctrl-C ends it)"
+            )
+            results().print(text)
+        return ProcessGroup().run_until_signal()

@@ -7,6 +7,7 @@ reader sees the old table or the new one. Where bytes lie is `lake_files`; what 
 from __future__ import annotations
 
 import hashlib
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import text
@@ -16,7 +17,7 @@ from quant_pipeline.storage.lake_files import LakeFiles
 from quant_pipeline.storage.table_hash import canonical_hash, canonical_table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import date, datetime
 
     import pyarrow as pa
@@ -28,10 +29,10 @@ _TABLE = "parquet"
 _BYTES = "bin"
 
 # Touching the row takes its lock, so that `prune` cannot remove an object that is being pointed at.
+_TOUCH = "UPDATE lake_objects SET touched_at = now() WHERE hash = :hash RETURNING size_bytes"
 _REGISTER = """
 INSERT INTO lake_objects (hash, kind, suffix, size_bytes, row_count) VALUES (:hash, :kind, :suffix, :size, :rows)
-ON CONFLICT (hash) DO UPDATE SET touched_at = now()
-RETURNING size_bytes
+ON CONFLICT (hash) DO UPDATE SET size_bytes = excluded.size_bytes, touched_at = now()
 """
 
 _POINT = """
@@ -84,7 +85,8 @@ class Lake:
         distinct = {hashes[session]: table for session, table in canonical.items()}
         with self.db.begin() as connection:
             for key in sorted(distinct):  # in one order everywhere, so that two writers cannot wait for each other
-                self._store(connection, key, "table", _TABLE, _parquet(distinct[key]), distinct[key].num_rows)
+                table = distinct[key]
+                self._store(connection, key, "table", _TABLE, partial(_parquet, table), table.num_rows)
             pointers = [
                 {"market": market, "step": step, "session": session, "hash": hashes[session]}
                 for session in sorted(hashes)
@@ -152,7 +154,7 @@ class Lake:
         """Store bytes (a model bundle, say) and return their SHA-256; `kind` is a word for people."""
         key = hashlib.sha256(data).hexdigest()
         with self.db.begin() as connection:
-            self._store(connection, key, kind, _BYTES, data, None)
+            self._store(connection, key, kind, _BYTES, lambda: data, None)
         return key
 
     def get_bytes(self, key: str) -> bytes:
@@ -179,12 +181,18 @@ class Lake:
                 self._files.delete(key, suffix)
         return len(gone)
 
-    def _store(self, connection: Connection, key: str, kind: str, suffix: str, data: bytes, rows: int | None) -> None:
+    def _store(
+        self, connection: Connection, key: str, kind: str, suffix: str, encode: Callable[[], bytes], rows: int | None
+    ) -> None:
+        """Make sure that the object is there and registered; it is encoded only if it is not."""
+        recorded = connection.execute(text(_TOUCH), {"hash": key}).scalar_one_or_none()
+        # A file of another length than recorded is what a crash left.
+        if recorded is not None and self._files.size(key, suffix) == recorded:
+            return
+        data = encode()
         parameters = {"hash": key, "kind": kind, "suffix": suffix, "size": len(data), "rows": rows}
-        recorded = connection.execute(text(_REGISTER), parameters).scalar_one()
-        # A file of another length is the remainder of a crash or another writer's version of the same table.
-        if self._files.size(key, suffix) not in {recorded, len(data)}:
-            self._files.write(key, suffix, data)
+        connection.execute(text(_REGISTER), parameters)
+        self._files.write(key, suffix, data)
 
     def _read(self, key: str, suffix: str) -> bytes:
         try:

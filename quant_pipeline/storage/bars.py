@@ -97,8 +97,8 @@ def upsert_bars(
 ) -> BarChange:
     """Store a bar frame; a bar that is there with other numbers is replaced and its old row goes to `bar_revisions`.
 
-    All or nothing. Two writers of the same bars take turns. A bar that is there with equal numbers keeps its row,
-    with the source, feed and `fetched_at` under which it was first seen. Months are made on demand.
+    All or nothing; writers of one market and interval take turns; months are made on demand. A bar that is there with
+    equal numbers keeps its row, with the source, feed and `fetched_at` under which it was first seen.
 
     `frame` is a bar frame in any order: whole microseconds, finite numbers, no bar twice. `at` (aware) is when the
     venue gave these bars; a replaced bar is superseded then. The date of a bar in `session_zone` is its session in
@@ -109,8 +109,7 @@ def upsert_bars(
     """
     if frame.empty:
         return BarChange(0, 0, 0, ())
-    staged = _arrow(frame)
-    first, last = _span(frame)
+    staged, (first, last) = _arrow(frame), _span(frame)
     ensure_months(db, _months(frame))
     with db.arrow() as connection, connection.cursor() as cursor:
         lock(cursor, f"bars/{market}/{interval}")

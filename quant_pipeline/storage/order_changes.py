@@ -44,21 +44,8 @@ def plan_order(
             belongs to another book or symbol, or is over.
         UnknownRecordError: there is no such intent.
     """
-    values = {
-        "client_id": request.client_id,
-        "intent_id": intent_id,
-        "attempt": attempt,
-        "market": market,
-        "book": book,
-        "venue": venue,
-        "symbol": request.symbol,
-        "side": request.side,
-        "order_type": request.order_type,
-        "tif": request.time_in_force,
-        "qty": request.qty,
-        "notional": request.notional,
-        "limit_price": request.limit_price,
-    }
+    owner = {"intent_id": intent_id, "attempt": attempt, "market": market, "book": book, "venue": venue}
+    values = owner | _asked(request)
     with db.begin() as connection:
         status = _intent_status(connection, values)
         if _is_planned(connection, values):
@@ -152,6 +139,19 @@ def apply_fill(db: Database, client_id: str, fill: Fill, *, at: datetime) -> boo
             refresh_order(connection, order, at=at)
             _append_event(connection, client_id, at)
     return new
+
+
+def _asked(request: OrderRequest) -> dict[str, Any]:
+    return {
+        "client_id": request.client_id,
+        "symbol": request.symbol,
+        "side": request.side,
+        "order_type": request.order_type,
+        "tif": request.time_in_force,
+        "qty": request.qty,
+        "notional": request.notional,
+        "limit_price": request.limit_price,
+    }
 
 
 def _rank(state: OrderState) -> int:

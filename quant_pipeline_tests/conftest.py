@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from quant_pipeline.runtime.numba_cache import set_numba_cache_dir
+
 pytest_plugins = ["quant_pipeline_tests.postgres"]
+
+
+def pytest_configure() -> None:
+    """Keep compiled kernels between runs, named by their sources, and fix BLAS to one thread, before numba is there."""
+    set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,9 @@ from quant_pipeline.runtime.numba_cache import set_numba_cache_dir
 
 pytest_plugins = ["quant_pipeline_tests.postgres"]
 
-
-def pytest_configure() -> None:
-    """Keep compiled kernels between runs, named by their sources, and fix BLAS to one thread, before numba is there."""
-    set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
+# Keeps compiled kernels between runs, named by their sources, and fixes BLAS to one thread. At import, not in
+# `pytest_configure`: the conftest of a folder that is run alone is imported before that, and numba with it.
+set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
 
 
 @pytest.fixture(scope="session")

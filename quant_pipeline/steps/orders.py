@@ -12,28 +12,21 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 from quant_pipeline.core.identity import client_order_id, combine_hashes
-from quant_pipeline.core.values import OrderRequest, OrderState, Quote, Reason, Side
+from quant_pipeline.core.values import OrderRequest, OrderState, Reason, Side
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.account import (
-    MarkedBook,
-    day_state,
-    desk_lock,
-    journal_of,
-    marked,
-    open_book,
-    sync,
-)
+from quant_pipeline.steps.account import day_state, desk_lock, journal_of, marked, open_book, sync
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.exits import plan_exits
 from quant_pipeline.steps.rebalance import review_rebalance
 from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
 from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.books import book_state
+from quant_pipeline.storage.cash import cash
 from quant_pipeline.storage.control import ControlState, control_state
 from quant_pipeline.storage.intents import Intent, IntentStatus, intent, open_intents, set_intent_status
 from quant_pipeline.storage.orders import LedgerOrder, order, orders_between, orders_of_intent
-from quant_pipeline.storage.risk import RiskState
+from quant_pipeline.storage.risk import RiskState, risk_state
 from quant_pipeline.venues.order_protocol import resolve_doubtful, submit_once
 
 STEP = "orders"
@@ -53,6 +46,14 @@ class Sent:
         return dict(counted)
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Last prices: `marks` of all quotes, for the value of the book; `fresh` of those young enough to trade on."""
+
+    marks: Mapping[str, Decimal]
+    fresh: Mapping[str, Decimal]
+
+
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
     """Trade if this is the live tick of the session in progress, then report the stored orders of `sessions`."""
     sent = Sent()
@@ -67,19 +68,23 @@ def _trade(desk: Desk, market: MarketSettings, session: date, context: RunContex
     now = context.now
     open_book(desk, market, now)
     switch = control_state(desk.db, market.name)
-    expired = (lambda _: True) if switch is ControlState.HALTED else (lambda client_id: _expired(desk, client_id, now))
-    resolve_doubtful(desk.venue(market).broker, journal_of(desk, market), at=now, expired=expired)
+    resolve_doubtful(
+        desk.venue(market).broker,
+        journal_of(desk, market),
+        at=now,
+        expired=lambda client_id: _expired(desk, client_id, now),
+        may_send=lambda request: _may_repeat(desk, market, request, switch, now),
+    )
     sync(desk, market, now)
     if switch is ControlState.HALTED or not calendar.is_open(market.market.calendar, now):
         return
-    quotes = _fresh_quotes(desk, market, now)
-    prices = {symbol: quote.price for symbol, quote in quotes.items()}
-    book = marked(desk, market, prices)
+    seen = _look(desk, market, now)
+    book = marked(desk, market, seen.marks)
     day = day_state(desk, market, session, book, now)
-    plan_exits(desk, market, session, book, prices, context)
+    plan_exits(desk, market, session, book, seen.fresh, context)
     due = open_intents(desk.db, market.name, market.broker_book, now)
     for one in sorted(due, key=lambda i: (i.side is Side.BUY, i.created_at, i.id)):
-        _send(desk, market, one, prices, day, switch, now, sent)
+        _send(desk, market, one, seen, day, switch, now, sent)
     sync(desk, market, now)
 
 
@@ -89,33 +94,48 @@ def _expired(desk: Desk, client_id: str, now: datetime) -> bool:
     return planned is None or now >= planned.expires_at
 
 
-def _fresh_quotes(desk: Desk, market: MarketSettings, now: datetime) -> dict[str, Quote]:
-    """Quotes of everything held or intended that are not older than the limit."""
+def _may_repeat(desk: Desk, market: MarketSettings, request: OrderRequest, switch: ControlState, now: datetime) -> bool:
+    """Whether an order in doubt may go out again now: what holds a new order back holds it back too."""
+    if switch is ControlState.HALTED or not calendar.is_open(market.market.calendar, now):
+        return False
+    if request.side is Side.SELL:
+        return True
+    risk = risk_state(desk.db, market.name, market.broker_book)
+    halted = risk is not None and risk.halted_until is not None and now < risk.halted_until
+    return switch is ControlState.RUNNING and not halted
+
+
+def _look(desk: Desk, market: MarketSettings, now: datetime) -> Seen:
+    """Quotes of everything held or intended."""
     state = book_state(desk.db, market.name, market.broker_book)
     symbols = sorted({p.symbol for p in state.positions if p.qty > 0} | {p.symbol for p in state.pending})
-    if not symbols:
-        return {}
+    quotes = desk.venue(market).data.quotes(symbols) if symbols else {}
     oldest = now - timedelta(seconds=market.orders.max_quote_age_seconds)
-    return {s: q for s, q in desk.venue(market).data.quotes(symbols).items() if q.at >= oldest}
+    return Seen({s: q.price for s, q in quotes.items()}, {s: q.price for s, q in quotes.items() if q.at >= oldest})
 
 
 def _send(
     desk: Desk,
     market: MarketSettings,
     one: Intent,
-    prices: Mapping[str, Decimal],
+    seen: Seen,
     day: RiskState,
     switch: ControlState,
     now: datetime,
     sent: Sent,
 ) -> None:
     """Send one intent, or say why not: a veto that lasts ends it, one that may pass leaves it for a later tick."""
-    if one.depends_on is not None:
-        one_after = _after_its_sale(desk, market, one, prices, day, now, sent)
-        if one_after is None:
-            return
-        one = one_after
-    veto, lasting = _entry_veto(desk, market, one, prices, day, switch, now)
+    if not _sale_is_over(desk, one, now):
+        return
+    veto, lasting = _entry_veto(one, seen, day, switch, now)
+    if veto is None and one.depends_on is not None:
+        reviewed = review_rebalance(desk, market, one, seen.marks, day, now)
+        if isinstance(reviewed, Reason):
+            veto, lasting = reviewed, True
+        else:
+            one = reviewed
+    if veto is None and one.side is Side.BUY and not _is_payable(desk, market, one, seen):
+        veto, lasting = Reason.INSUFFICIENT_CASH, True
     if veto is not None:
         sent.held_back.append(veto)
         if lasting:
@@ -135,44 +155,24 @@ def _send(
     sent.states.append(submit_once(broker, journal, request, intent_id=one.id, attempt=attempt, at=now))
 
 
-def _after_its_sale(
-    desk: Desk,
-    market: MarketSettings,
-    one: Intent,
-    prices: Mapping[str, Decimal],
-    day: RiskState,
-    now: datetime,
-    sent: Sent,
-) -> Intent | None:
-    """The entry of an exchange once the holding given up for it is sold, with a size that passes every gate now."""
-    sale = intent(desk.db, one.depends_on or "")
+def _sale_is_over(desk: Desk, one: Intent, now: datetime) -> bool:
+    """Whether the sale that an entry waits for is filled; without one, yes. An entry whose sale failed is cancelled."""
+    if one.depends_on is None:
+        return True
+    sale = intent(desk.db, one.depends_on)
     if sale is None or not sale.status.is_over:
-        return None
+        return False
     if sale.status is not IntentStatus.DONE:
         set_intent_status(desk.db, one.id, IntentStatus.CANCELLED, at=now, reason="sale_not_filled")
-        return None
-    if one.symbol not in prices:
-        sent.held_back.append(Reason.STALE_QUOTE)
-        return None
-    reviewed = review_rebalance(desk, market, one, prices, day, now)
-    if isinstance(reviewed, Reason):
-        sent.held_back.append(reviewed)
-        set_intent_status(desk.db, one.id, IntentStatus.CANCELLED, at=now, reason=reviewed.code)
-        return None
-    return reviewed
+        return False
+    return True
 
 
 def _entry_veto(
-    desk: Desk,
-    market: MarketSettings,
-    one: Intent,
-    prices: Mapping[str, Decimal],
-    day: RiskState,
-    switch: ControlState,
-    now: datetime,
+    one: Intent, seen: Seen, day: RiskState, switch: ControlState, now: datetime
 ) -> tuple[Reason | None, bool]:
     """Why an intent is not sent now, and whether that is final. Exits only need a fresh price."""
-    if one.symbol not in prices:
+    if one.symbol not in seen.fresh:
         return Reason.STALE_QUOTE, False
     if one.side is Side.SELL:
         return None, False
@@ -180,27 +180,29 @@ def _entry_veto(
         return Reason.PAUSED, False
     if day.halted_until is not None and now < day.halted_until:
         return Reason.HALTED, True
-    cost = one.notional if one.notional is not None else (one.qty or Decimal(0)) * prices[one.symbol]
-    if cost * _reserve(market) > _free_cash(desk, market):
-        return Reason.INSUFFICIENT_CASH, True
     return None, False
+
+
+def _is_payable(desk: Desk, market: MarketSettings, one: Intent, seen: Seen) -> bool:
+    """Whether an entry can be paid at the fresh price from cash that no standing entry may still spend."""
+    standing = [p for p in book_state(desk.db, market.name, market.broker_book).pending if p.client_id is not None]
+    bound = sum(
+        (_cost(p.notional, p.qty, p.limit_price or seen.marks.get(p.symbol)) for p in standing if p.side is Side.BUY),
+        Decimal(0),
+    )
+    needed = _cost(one.notional, one.qty, seen.fresh[one.symbol])
+    available = cash(desk.db, market.name, market.broker_book)
+    return (needed + bound) * _reserve(market) <= available
+
+
+def _cost(notional: Decimal | None, qty: Decimal | None, price: Decimal | None) -> Decimal:
+    return notional if notional is not None else (qty or Decimal(0)) * (price or Decimal(0))
 
 
 def _reserve(market: MarketSettings) -> Decimal:
     """What an entry may cost at most, as a multiple of its value: slippage and fees."""
     fees = Decimal("0.001") if market.market.venue == "upbit" else Decimal(0)
     return 1 + Decimal(repr(market.orders.slippage_bps)) / 10_000 + fees
-
-
-def _free_cash(desk: Desk, market: MarketSettings) -> Decimal:
-    """Cash that no standing entry may still spend."""
-    book: MarkedBook = marked(desk, market, {})
-    bound = sum(
-        (p.notional if p.notional is not None else (p.qty or Decimal(0)) * (p.limit_price or Decimal(0)))
-        for p in book.state.pending
-        if p.side is Side.BUY and p.client_id is not None
-    )
-    return book.cash - bound
 
 
 def _stored(desk: Desk, market: MarketSettings, session: date) -> SessionOutcome:

@@ -14,6 +14,7 @@ that a client id is unique for ever. States of one client id in the journal, and
        unknown --no or odd answer, duplicate--> unknown, and looked up once
        unknown --look-up finds it--> accepted | partially_filled | filled | ...
        unknown --not found, intent in force--> sent again under the SAME id
+       pending, unknown --not found, may not be sent now--> stays as it is
        unknown --not found, intent expired--> stays unknown and watched: the first request may still arrive
        pending --intent expired, not found--> expired
 
@@ -96,8 +97,17 @@ def submit_once(
     return _look_up(broker, journal, request.client_id, request.symbol, state, at)
 
 
+def _always(_: OrderRequest) -> bool:
+    return True
+
+
 def resolve_doubtful(
-    broker: Broker, journal: Journal, *, at: datetime, expired: Callable[[str], bool]
+    broker: Broker,
+    journal: Journal,
+    *,
+    at: datetime,
+    expired: Callable[[str], bool],
+    may_send: Callable[[OrderRequest], bool] = _always,
 ) -> tuple[OrderState, ...]:
     """Look up every order in doubt; send it again, under its own id, while its intent has not expired.
 
@@ -106,12 +116,14 @@ def resolve_doubtful(
         journal: the ledger's memory.
         at: the time written to the journal.
         expired: of a client id: has its intent expired?
+        may_send: whether a request may go out now. One that may not is looked up all the same, and waits if not found.
 
     Returns:
         The states afterwards, in the order of `journal.doubtful()`.
     """
     return tuple(
-        _resolve(broker, journal, request, at, expired=expired(request.client_id)) for request in journal.doubtful()
+        _resolve(broker, journal, request, at, expired=expired(request.client_id), may_send=may_send)
+        for request in journal.doubtful()
     )
 
 
@@ -130,7 +142,15 @@ def poll_open(broker: Broker, journal: Journal, *, at: datetime) -> tuple[OrderS
     return tuple(states)
 
 
-def _resolve(broker: Broker, journal: Journal, request: OrderRequest, at: datetime, *, expired: bool) -> OrderState:
+def _resolve(
+    broker: Broker,
+    journal: Journal,
+    request: OrderRequest,
+    at: datetime,
+    *,
+    expired: bool,
+    may_send: Callable[[OrderRequest], bool],
+) -> OrderState:
     before = journal.state(request.client_id)
     if before not in _DOUBTFUL:
         return before if before is not None else OrderState.UNKNOWN
@@ -142,8 +162,11 @@ def _resolve(broker: Broker, journal: Journal, request: OrderRequest, at: dateti
     if found is not None:
         journal.record(found, at)
         return found.state
-    if not expired:
+    if not expired and may_send(request):
         return _send(broker, journal, request, at, first=before is OrderState.PENDING)
+    if not expired:
+        journal.mark(request.client_id, before, at, "the exchange does not know the order; it may not be sent now")
+        return before
     if before is OrderState.PENDING:
         journal.mark(request.client_id, OrderState.EXPIRED, at, "the intent expired before the order could be sent")
         return OrderState.EXPIRED

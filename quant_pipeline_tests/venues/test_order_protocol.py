@@ -212,3 +212,28 @@ def test_two_processes_that_plan_the_same_order_at_once_send_it_once() -> None:
     with pytest.raises(ValueError, match="is there already"):
         submit_once(broker, Late(store, Boundaries()), request("a"), intent_id=_INTENT, attempt=1, at=AT)
     assert exchange.posts == ["a"]
+
+
+def _no_orders() -> Store:
+    return {}
+
+
+@pytest.mark.parametrize("fault", [Fault.REQUEST_LOST, Fault.RATE_LIMITED])
+def test_a_doubtful_order_that_may_not_be_sent_now_waits_and_goes_out_later(fault: Fault) -> None:
+    exchange, store = Exchange([fault]), _no_orders()
+    broker, journal = FakeBroker(exchange, Boundaries(), lambda _: None), FakeJournal(store, Boundaries())
+    before = submit_once(broker, journal, request("a"), intent_id=_INTENT, attempt=1, at=AT)
+    for _ in range(2):
+        found = resolve_doubtful(broker, journal, at=AT, expired=lambda _: False, may_send=lambda _: False)
+        assert (found, exchange.orders) == ((before,), {})
+    resolve_doubtful(broker, journal, at=AT, expired=lambda _: False, may_send=lambda sent: sent.client_id == "a")
+    assert set(exchange.orders) == {"a"}
+
+
+def test_a_doubtful_order_that_may_not_be_sent_is_still_looked_up() -> None:
+    exchange, store = Exchange([Fault.ANSWER_LOST], [Sight.BLIND]), _no_orders()
+    broker, journal = FakeBroker(exchange, Boundaries(), lambda _: None), FakeJournal(store, Boundaries())
+    assert submit_once(broker, journal, request("a"), intent_id=_INTENT, attempt=1, at=AT) is OrderState.UNKNOWN
+    (found,) = resolve_doubtful(broker, journal, at=AT, expired=lambda _: False, may_send=lambda _: False)
+    assert found is store["a"].state
+    assert found is not OrderState.UNKNOWN

@@ -1,0 +1,50 @@
+"""Prices that a test writes down, as files of minute bars that the simulated exchange serves and fills on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from quant_pipeline.markets import calendar
+from quant_pipeline.markets.market import Market
+
+type Steps = Sequence[tuple[float, float]]
+"""(minutes after the open, price from then on), ascending."""
+
+type Script = Mapping[str, Mapping[date, Steps]]
+"""What each symbol does in which session; a session that is not named keeps the last price."""
+
+VOLUME = 1000.0
+
+
+def write_prices(folder: Path, market: Market, script: Script, sessions: Sequence[date]) -> None:
+    """Write the minutes of `sessions` where an exchange with `data_dir=folder` looks for bars of `market`."""
+    for symbol, days in script.items():
+        path = folder / market.name / symbol / "1m.parquet"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        minute_bars(market, symbol, days, sessions).to_parquet(path, index=False)
+
+
+def minute_bars(market: Market, symbol: str, days: Mapping[date, Steps], sessions: Sequence[date]) -> pd.DataFrame:
+    """A bar frame of every minute of `sessions`, flat between steps. The first session must start with a price."""
+    price: float | None = None
+    frames: list[pd.DataFrame] = []
+    for session in sessions:
+        hours = calendar.session_hours(market.calendar, session)
+        steps = list(days.get(session, ()))
+        if price is not None and (not steps or steps[0][0] > 0):
+            steps.insert(0, (0, price))
+        starts = pd.date_range(hours.opens_at, hours.closes_at, freq="1min", inclusive="left", unit="ns")
+        begins = np.array([minute for minute, _ in steps])
+        at = np.searchsorted(begins, np.arange(len(starts)), side="right") - 1
+        values = np.array([value for _, value in steps], np.float64)[at]
+        price = float(values[-1])
+        frames.append(pd.DataFrame({"symbol": symbol, "ts": starts, **dict.fromkeys(_PRICES, values)}))
+    return pd.concat(frames, ignore_index=True).assign(volume=VOLUME)
+
+
+_PRICES = ("open", "high", "low", "close")

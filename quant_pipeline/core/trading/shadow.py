@@ -161,13 +161,7 @@ def roll_shadow(bars: ShadowBars, state: BookState, params: TradingParams) -> Sh
     book = to_arrays(state, symbols)
     kernel_bars = _kernel_bars(bars, x.price, params, state.session)
     out = empty_decisions(shape)
-    track = TrackK(
-        equity=np.zeros(shape[0]),
-        cash=np.zeros(shape[0]),
-        exposure=np.zeros(shape[0]),
-        halted_until=np.zeros(shape[0], np.int64),
-        lots=np.zeros(shape, np.int64),
-    )
+    track = _new_track(shape)
     log = _new_log(max(_FIRST_LOG_ROWS, 8 * len(symbols)))
     done, problem = roll(params.to_kernel(), kernel_bars, x, book, out, log, track, 0)
     while done < shape[0]:
@@ -232,6 +226,16 @@ def _check_bars(made: BarsK, session: int) -> None:
     check_all("dividend", np.isfinite(made.dividend) & (made.dividend >= 0.0), "an amount of at least 0")
     check_all("flow", np.isfinite(made.flow), "a finite amount")
     check_all("fees", np.isfinite(made.fees) & (made.fees >= 0.0), "rates of at least 0")
+
+
+def _new_track(shape: tuple[int, int]) -> TrackK:
+    return TrackK(
+        equity=np.zeros(shape[0]),
+        cash=np.zeros(shape[0]),
+        exposure=np.zeros(shape[0]),
+        halted_until=np.zeros(shape[0], np.int64),
+        lots=np.zeros(shape, np.int64),
+    )
 
 
 def _new_log(rows: int) -> LogK:

@@ -293,5 +293,6 @@ def test_a_symbol_without_any_price_or_cost_does_no_harm_while_it_is_not_held() 
     some = inputs(2, vote=BUY, price=[nan, 100.0])
     decided = decide(some, book(2, avg_price=[nan, nan]), PLAIN)
     assert outcome(decided) == [(0, R.BAD_DATA, 0), (1, R.BUY_SIGNAL, 90)]
+    assert decided.exposure == 9_000.0
     marked = decide(inputs(1, vote=BUY), book(1, mark_price=np.array([nan])), PLAIN)
     assert outcome(marked) == [(1, R.BUY_SIGNAL, 90)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from decimal import Decimal
 
 from quant_pipeline.core.identity import combine_hashes
@@ -75,15 +75,12 @@ def _reconcile(
 ) -> Reconciliation:
     now = context.now
     open_book(desk, market, now)
-    sync(desk, market, now)
-    broker = desk.venue(market).broker
-    state = book_state(desk.db, market.name, market.broker_book)
-    held = [p.symbol for p in state.positions if p.qty > 0]
-    quotes = desk.venue(market).data.quotes(held) if held else {}
-    book = marked(desk, market, {symbol: quote.price for symbol, quote in quotes.items()})
+    book, found = _look(desk, market, now)
+    if not found.agrees:
+        # An order may have been filled after it was asked for; only what differs at a second look does differ.
+        book, found = _look(desk, market, now)
     day = day_state(desk, market, session, book, now)
     record_equity(desk.db, market.name, market.broker_book, now, session, book.cash, book.positions_value, book.equity)
-    found = compare(book, broker.positions(), broker.account())
     if not found.agrees and control_state(desk.db, market.name) is ControlState.RUNNING:
         set_control_state(
             desk.db, market.name, ControlState.PAUSED, actor="reconciliation", note=found.sentence(), at=now
@@ -92,7 +89,7 @@ def _reconcile(
         "equity": float(book.equity),
         "cash": float(book.cash),
         "exposure": float(book.positions_value / book.equity) if book.equity else 0.0,
-        "positions": len(held),
+        "positions": sum(p.qty > 0 for p in book.state.positions),
         "day_return": float((book.equity - day.day_flows) / day.day_start_equity) - 1.0
         if day.day_start_equity
         else 0.0,
@@ -103,8 +100,19 @@ def _reconcile(
     return found
 
 
+def _look(desk: Desk, market: MarketSettings, now: datetime) -> tuple[MarkedBook, Reconciliation]:
+    """The book brought up to date and marked at fresh prices, and how it differs from the venue."""
+    sync(desk, market, now)
+    venue = desk.venue(market)
+    state = book_state(desk.db, market.name, market.broker_book)
+    held = [p.symbol for p in state.positions if p.qty > 0]
+    quotes = venue.data.quotes(held) if held else {}
+    book = marked(desk, market, {symbol: quote.price for symbol, quote in quotes.items()})
+    return book, compare(book, venue.broker.positions(), venue.broker.account())
+
+
 def compare(book: MarkedBook, positions: Sequence[Position], account: Account) -> Reconciliation:
-    """The differences between our ledger and what the venue reports. An order that fills in between shows up next time."""
+    """The differences between our ledger and what the venue reports."""
     ours = {p.symbol: p.qty for p in book.state.positions if p.qty}
     theirs = {p.symbol: p.qty for p in positions}
     differences = {s: ours.get(s, Decimal(0)) - theirs.get(s, Decimal(0)) for s in ours.keys() | theirs.keys()}

@@ -146,15 +146,15 @@ def test_a_crash_between_the_decision_and_its_intent_is_mended_by_the_next_tick(
 ) -> None:
     world = _holding(build, [(0, 100.0), (60, 94.0), (70, 93.0)])
 
-    class Killed(Exception):
+    class KilledError(Exception):
         """The process ends here."""
 
     def crash(*_: object) -> None:
-        raise Killed
+        raise KilledError
 
     with monkeypatch.context() as patched:
         patched.setattr("quant_pipeline.steps.exits.add_intent", crash)
-        with pytest.raises(Killed):
+        with pytest.raises(KilledError):
             world.tick(OPEN + 60 * MINUTES)
     assert (len(world.posts()), _exits(world)) == (1, [])
     world.tick(OPEN + 70 * MINUTES)

@@ -48,6 +48,7 @@ def run(
         collected = collect_recent(desk, market, sessions[-1], context)
     elif collect:
         collected = collect_sessions(desk, market, sessions, context)
+    desk.run_bars.forget()
     frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
     violations = tuple(validate_bars(frame))
     symbols = market.symbols if context.symbols is None else context.symbols

@@ -8,7 +8,7 @@ from datetime import date, datetime
 import numpy as np
 import pandas as pd
 
-from quant_pipeline.core.bars import empty_bars, resample
+from quant_pipeline.core.bars import resample
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.timing import bar_closes, session_column, session_span
@@ -24,26 +24,45 @@ def decision_bars(
     closed_by: datetime,
     symbols: Sequence[str] | None = None,
     as_of: datetime | None = None,
+    run_id: str = "",
 ) -> pd.DataFrame:
     """Closed bars of the market's decision interval for the sessions from `first` to `last`.
 
     For each (symbol, session) the stored base bars win when there are any; otherwise bars imported or collected at
     the decision interval are used. A bar counts as closed when its closing time is at or before `closed_by`.
+    With `run_id` the steps of one run share one read, and so all see the bars as they were then.
 
     Returns:
         A bar frame.
     """
     wanted = tuple(market.symbols if symbols is None else symbols)
     start, end = session_span(first, last)
+    if run_id and as_of is None:
+        bars = desk.run_bars.get(
+            (run_id, market.name, wanted), start, end, lambda: _read(desk, market, wanted, start, end, None)
+        )
+    else:
+        bars = _read(desk, market, wanted, start, end, as_of)
+    closes = bar_closes(market, bars["ts"], market.decision_interval)
+    limit = np.datetime64(closed_by.replace(tzinfo=None), "ns")
+    return bars[closes <= limit].reset_index(drop=True)
+
+
+def _read(
+    desk: Desk,
+    market: MarketSettings,
+    wanted: Sequence[str],
+    start: datetime,
+    end: datetime,
+    as_of: datetime | None,
+) -> pd.DataFrame:
     interval = market.decision_interval
     direct = read_bars(desk.db, market.name, interval, wanted, start, end, as_of=as_of)
     bars = direct
     if market.base_interval != interval:
         base = read_bars(desk.db, market.name, market.base_interval, wanted, start, end, as_of=as_of)
         bars = _prefer_base(base, direct, market)
-    closes = bar_closes(market, bars["ts"], interval)
-    limit = np.datetime64(closed_by.replace(tzinfo=None), "ns")
-    return bars[closes <= limit].reset_index(drop=True)
+    return bars
 
 
 def _prefer_base(base: pd.DataFrame, direct: pd.DataFrame, market: MarketSettings) -> pd.DataFrame:
@@ -59,8 +78,3 @@ def _prefer_base(base: pd.DataFrame, direct: pd.DataFrame, market: MarketSetting
         return built
     merged = pd.concat([built, rest], ignore_index=True)
     return merged.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
-
-
-def no_bars() -> pd.DataFrame:
-    """An empty bar frame."""
-    return empty_bars()

@@ -73,7 +73,7 @@ def _unlimited(context: RunContext) -> RunContext:
 
 
 def _grid(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> Grid:
-    bars = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now)
+    bars = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, run_id=context.run_id)
     tables = [read_step(desk, market.name, step, sessions) for step in (signals.STEP, predictions.STEP, features.STEP)]
     return make_grid(market, market.symbols, bars, *tables)
 

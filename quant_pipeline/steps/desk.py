@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+import numpy as np
+import pandas as pd
+
 from quant_pipeline.core.identity import code_hash
 from quant_pipeline.registry.mlflow_registry import ModelRegistry
 from quant_pipeline.registry.studies import Studies
@@ -23,6 +26,29 @@ class Venue:
     broker: Broker
 
 
+class RunBars:
+    """The bars that the steps of one run share: the widest span read so far. One run at a time uses a desk."""
+
+    def __init__(self) -> None:
+        """Start with nothing."""
+        self._key: object = None
+        self._span: tuple[datetime, datetime] | None = None
+        self._frame = pd.DataFrame()
+
+    def forget(self) -> None:
+        """Drop what was read: bars have changed."""
+        self._key, self._span = None, None
+
+    def get(self, key: object, start: datetime, end: datetime, read: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+        """The bars of [start, end): cut from what this run has read already, else read now and kept."""
+        if key != self._key or self._span is None or start < self._span[0] or end > self._span[1]:
+            self._key, self._span, self._frame = key, (start, end), read()
+            return self._frame
+        ts = self._frame["ts"].to_numpy(dtype="datetime64[ns]")
+        first, last = (np.datetime64(at.replace(tzinfo=None), "ns") for at in (start, end))
+        return self._frame[(ts >= first) & (ts < last)].reset_index(drop=True)
+
+
 @dataclass(slots=True)
 class Desk:
     """Settings, storage and venues of one process. Not shared between threads: venue clients are one per thread."""
@@ -36,6 +62,7 @@ class Desk:
     studies: Studies
     platform_hash: str
     core_hash: str = field(default_factory=code_hash)
+    run_bars: RunBars = field(default_factory=RunBars)
     _venues: dict[str, Venue] = field(default_factory=dict)
 
     def venue(self, market: MarketSettings) -> Venue:

@@ -75,7 +75,9 @@ def bars_with_history(
     """Closed decision bars from `warmup` bars before the month of the first session to the last session."""
     per_year = market.market.sessions_per_year
     first = required_history(sessions[0], warmup, market.decision_interval, sessions_per_year=per_year)
-    return decision_bars(desk, market, first, sessions[-1], closed_by=context.now, symbols=context.symbols)
+    return decision_bars(
+        desk, market, first, sessions[-1], closed_by=context.now, symbols=context.symbols, run_id=context.run_id
+    )
 
 
 def window_inputs(

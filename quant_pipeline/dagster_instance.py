@@ -36,6 +36,7 @@ _WARM: Final = "quant_pipeline.runtime.launcher"
 _KEPT_TICKS: Final = {"purge_after_days": {"skipped": 3, "failure": 30, "success": 90}}
 _LIMITS: Final[list[dict[str, Any]]] = [
     {"key": "quant/desk", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
+    {"key": "quant/training", "value": {"applyLimitPerUniqueValue": True}, "limit": 1},
     {"key": "dagster/backfill", "limit": 2},
 ]
 _COMMON: Final[dict[str, Any]] = {
@@ -49,6 +50,7 @@ _COMMON: Final[dict[str, Any]] = {
         "start_timeout_seconds": 180,
         "max_runtime_seconds": 7200,
         "poll_interval_seconds": 30,
+        "free_slots_after_run_end_seconds": 30,
     },
     "run_retries": {"enabled": True, "max_retries": 2, "retry_on_asset_or_op_failure": False},
     "retention": {"schedule": {"purge_after_days": 90}, "sensor": _KEPT_TICKS, "auto_materialize": _KEPT_TICKS},
@@ -131,11 +133,11 @@ def _dagster_dsn(settings: Settings) -> Dsn:
     return found.dagster
 
 
-def instance_config(settings: Settings, *, launcher: Launcher) -> dict[str, Any]:
+def instance_config(settings: Settings, *, launcher: Launcher, quiet: bool = False) -> dict[str, Any]:
     """The content of `dagster.yaml` with everything of this desk filled in.
 
     With the default launcher runs belong to the process itself: the output of their steps is not captured, and only
-    their errors are printed.
+    their errors are printed (with `quiet` not even those).
     """
     home = settings.home.resolve()
     state = {"base_dir": str(home / "dagster")}
@@ -145,9 +147,10 @@ def instance_config(settings: Settings, *, launcher: Launcher) -> dict[str, Any]
         "local_artifact_storage": _class("dagster._core.storage.root", "LocalArtifactStorage", state),
     }
     if launcher == "default":
-        quiet = _class("dagster._core.storage.noop_compute_log_manager", "NoOpComputeLogManager")
+        none = _class("dagster._core.storage.noop_compute_log_manager", "NoOpComputeLogManager")
         plain = _class("dagster._core.launcher", "DefaultRunLauncher")
-        return {**config, "compute_logs": quiet, "run_launcher": plain, "python_logs": {"python_log_level": "ERROR"}}
+        printed = {"python_log_level": "CRITICAL" if quiet else "ERROR"}
+        return {**config, "compute_logs": none, "run_launcher": plain, "python_logs": printed}
     logs = _class("dagster._core.storage.local_compute_log_manager", "LocalComputeLogManager", state)
     warm = {"preload_modules": ["quant_pipeline.definitions"]}
     return {**config, "compute_logs": logs, "run_launcher": _class(_WARM, "WarmRunLauncher", warm)}
@@ -157,11 +160,11 @@ def _class(module: str, name: str, config: Mapping[str, Any] | None = None) -> d
     return {"module": module, "class": name, **({} if config is None else {"config": dict(config)})}
 
 
-def write_instance_config(settings: Settings, *, launcher: Launcher) -> Path:
+def write_instance_config(settings: Settings, *, launcher: Launcher, quiet: bool = False) -> Path:
     """Write `instance_config` to `<home>/dagster/<launcher>/dagster.yaml`; returns that folder, a DAGSTER_HOME."""
-    folder = settings.home.resolve() / "dagster" / launcher
+    folder = settings.home.resolve() / "dagster" / (f"{launcher}-quiet" if quiet else launcher)
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = json.dumps(instance_config(settings, launcher=launcher), indent=2) + "\n"  # JSON is YAML
+    wanted = json.dumps(instance_config(settings, launcher=launcher, quiet=quiet), indent=2) + "\n"  # JSON is YAML
     path = folder / "dagster.yaml"
     if not path.is_file() or path.read_text(encoding="utf-8") != wanted:
         written = path.with_name(f"dagster.yaml.{os.getpid()}")
@@ -170,16 +173,17 @@ def write_instance_config(settings: Settings, *, launcher: Launcher) -> Path:
     return folder
 
 
-def open_instance(settings: Settings, *, launcher: Launcher) -> DagsterInstance:
+def open_instance(settings: Settings, *, launcher: Launcher, quiet: bool = False) -> DagsterInstance:
     """This desk's instance in this process; use it in a `with` block, or call `dispose()`.
 
     Args:
         settings: of the desk. They need not be the ones that the environment names; runs in other processes (`warm`,
             or submitted to a queue) read theirs from the environment and refuse those of another desk.
         launcher: what runs launched through this instance use; runs executed in this process need none.
+        quiet: print nothing of runs executed in this process; the caller shows their failures itself.
 
     Raises:
         DeskStorageError: the database server cannot be reached.
     """
     _opened[str(settings.home.resolve())] = settings
-    return DagsterInstance.from_config(str(write_instance_config(settings, launcher=launcher)))
+    return DagsterInstance.from_config(str(write_instance_config(settings, launcher=launcher, quiet=quiet)))

@@ -8,12 +8,13 @@ import typer
 
 from quant_pipeline.cli.desk import load, open_database, prepare_process
 from quant_pipeline.cli.options import ConfigOption, JsonOption, market_of
-from quant_pipeline.cli.output import notes, show
+from quant_pipeline.cli.output import progress, show
 from quant_pipeline.cli.tick import clock_of
 
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from quant_pipeline.cli.runs import Graph
     from quant_pipeline.settings import MarketSettings, Settings
     from quant_pipeline.storage.database import Database
 
@@ -51,20 +52,24 @@ def lacks_history(db: Database, market: MarketSettings, at: datetime) -> bool:
 def _catch_up(settings: Settings, market: MarketSettings) -> dict[str, Any]:
     import time
 
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
     from quant_pipeline.cli.runs import open_graph
-    from quant_pipeline.demo.history import catch_up
+    from quant_pipeline.demo.history import RunFailedError, catch_up
     from quant_pipeline.markets import calendar
 
     began = time.monotonic()
     last = calendar.last_closed_session(market.market.calendar, clock_of(settings, market))
-    columns = (TextColumn("{task.fields[market]}"), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=notes()) as bars, open_graph(settings) as graph:
-        task = bars.add_task("starting", total=1.0, market=market.name)
-
-        def progress(text: str, part: float) -> None:
-            bars.update(task, completed=part, description=text)
-
-        catch_up(settings, graph.defs, graph.instance, market, progress=progress)
+    with progress(market.name, total=1.0) as shown, open_graph(settings) as graph:
+        try:
+            catch_up(settings, graph.defs, graph.instance, market, progress=shown)
+        except RunFailedError:
+            _explain(graph)
+            raise
     return {"market": market.name, "last": last, "seconds": round(time.monotonic() - began, 1)}
+
+
+def _explain(graph: Graph) -> None:
+    """Say why the run failed that failed last: its text names the steps, not their errors."""
+    from dagster import DagsterRunStatus, RunsFilter
+
+    for run in graph.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE]), limit=1):
+        graph.fail(run.run_id)

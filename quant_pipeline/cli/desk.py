@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -12,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from quant_pipeline.cli.errors import CommandError
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from quant_pipeline.cluster import Databases
     from quant_pipeline.settings import Settings
     from quant_pipeline.storage.database import Database
@@ -45,6 +48,22 @@ def prepare_process(settings: Settings) -> None:
     given = os.environ.get("PYTHONWARNINGS")
     if given is None or _KNOWN_WARNING not in given:  # for the processes started from here
         os.environ["PYTHONWARNINGS"] = ",".join([*([given] if given else []), f"ignore:{_KNOWN_WARNING}"])
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it started is stopped; the exit code is 0."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise SystemExit(0)
+
+    asking = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    before = {number: signal.signal(number, end) for number in asking if signal.getsignal(number) is not signal.SIG_IGN}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quant_pipeline.cli.desk import load
+from quant_pipeline.cli.desk import ended_by_signals, load
 from quant_pipeline.cli.errors import INTERRUPTED, BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, moment_of
 from quant_pipeline.cli.output import results, write_json
@@ -69,15 +69,16 @@ def exchange_config(settings: Settings) -> ExchangeConfig:
 def _serve(config: ExchangeConfig, *, as_json: bool) -> signal.Signals | None:
     """Serve until a signal comes; returns it."""
     from quant_pipeline.exchange.server import running_exchange
+    from quant_pipeline.runtime.ports import require_free_port
     from quant_pipeline.runtime.processes import ProcessGroup
 
+    require_free_port(config.alpaca_port, "ports.exchange_alpaca")
+    require_free_port(config.upbit_port, "ports.exchange_upbit")
     with ExitStack() as stack:
+        stack.enter_context(ended_by_signals())
         try:
             exchange = stack.enter_context(running_exchange(config))
-        except OSError as error:
-            msg = f"{error}; see ports.exchange_alpaca and ports.exchange_upbit in quant.toml"
-            raise BadInputError(msg) from error
-        except ValueError as error:
+        except ValueError as error:  # a data folder or state file that does not fit
             raise BadInputError(str(error)) from error
         content: dict[str, Any] = {"alpaca_url": exchange.alpaca_url, "upbit_url": exchange.upbit_url}
         content |= {"clock": config.clock, "seed": config.seed, "now": exchange.admin.clock()}

@@ -12,14 +12,14 @@ import typer
 from quant_pipeline.cli.desk import load, open_database, prepare_process
 from quant_pipeline.cli.errors import FAILED, BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, day_of
-from quant_pipeline.cli.output import complain, notes, show
+from quant_pipeline.cli.output import complain, progress, show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from rich.console import Console
 
-    from quant_pipeline.importers.store import ImportResult
+    from quant_pipeline.importers.store import ImportResult, Progress
     from quant_pipeline.storage.database import Database
 
 _SHOWN_REJECTED = 3
@@ -85,17 +85,12 @@ def _day(text: str | None, option: str) -> object:
 
 
 def _import(db: Database, paths: Sequence[Path], given: Mapping[str, Any]) -> tuple[ImportResult, ...]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from quant_pipeline.importers.store import Progress as Step
     from quant_pipeline.importers.store import import_files
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=notes(), transient=True) as bars:
-        task = bars.add_task("importing", total=None)
+    with progress("importing") as shown:
 
-        def show_step(step: Step) -> None:
-            bars.update(task, total=step.total, completed=step.done, description=step.result.path.name)
+        def show_step(step: Progress) -> None:
+            shown(step.result.path.name, step.done, step.total)
 
         return import_files(db, paths, at=datetime.now(UTC), on_progress=show_step, **given)
 

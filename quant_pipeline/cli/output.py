@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
-from typing import TextIO
+from typing import Protocol, TextIO
 
 from rich.console import Console
 
 _PLAIN_WIDTH = 160
+
+
+class OnProgress(Protocol):
+    """Told what is being done, how much is done, and how much there is, if that is news."""
+
+    def __call__(self, text: str, done: float, new_total: float | None = None, /) -> None:
+        """Show it."""
 
 
 def results() -> Console:
@@ -42,6 +50,30 @@ def write_json(content: object) -> None:
 def complain(text: str) -> None:
     """A sentence on stderr."""
     sys.stderr.write(f"quant: {text}\n")
+
+
+@contextmanager
+def progress(what: str, *, total: float | None = None) -> Iterator[OnProgress]:
+    """A bar on stderr for the length of a block; where that is no terminal, a line when something new begins.
+
+    Yields a function that takes what is being done, how much is done, and (if it changed) how much there is.
+    """
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    console = notes()
+    columns = (TextColumn("{task.fields[what]}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, TextColumn("{task.description}"), console=console, disable=not console.is_terminal) as bars:
+        task = bars.add_task("", total=total, what=what)
+        said = ""
+
+        def update(text: str, done: float, new_total: float | None = None) -> None:
+            nonlocal said
+            bars.update(task, description=text, completed=done, total=new_total if new_total is not None else total)
+            if not console.is_terminal and text != said:
+                console.print(f"{what}: {text}", markup=False)
+            said = text
+
+        yield update
 
 
 def _console(file: TextIO) -> Console:

@@ -9,10 +9,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from quant_pipeline.cli.errors import CommandError
-from quant_pipeline.cli.output import notes
+from quant_pipeline.cli.output import progress
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from quant_pipeline.steps.desk import Desk
 
 _LOGGER: Final = "quant_pipeline.cli.runs"
+_INTERRUPTED: Final = "DagsterExecutionInterruptedError"
 
 OnStep = Callable[[str, bool], None]
 """Told the name of a step, and whether it has ended (False: it begins)."""
@@ -44,7 +45,7 @@ class Finished:
 class Graph:
     """The definitions of the desk and its instance, for runs in this process."""
 
-    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance, steps: _StepLog) -> None:
+    def __init__(self, defs: dg.Definitions, instance: dg.DagsterInstance, steps: StepLog) -> None:
         """Use `open_graph` instead."""
         self.defs = defs
         self.instance = instance
@@ -78,6 +79,7 @@ class Graph:
 
         Raises:
             CommandError: it failed; the text names step and error.
+            KeyboardInterrupt: Ctrl-C; the run is marked.
         """
         from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 
@@ -94,12 +96,29 @@ class Graph:
                 raise_on_error=False,
             )
         if not done.success:
-            raise CommandError(_failure(job, done))
+            self.fail(done.run_id)
         counts: dict[str, int] = {}
         for event in done.get_asset_materialization_events():
             name = event.asset_key.to_user_string() if event.asset_key is not None else ""
             counts[name] = counts.get(name, 0) + 1
         return Finished(done.run_id, job, time.monotonic() - began, counts)
+
+    def fail(self, run_id: str) -> NoReturn:
+        """Raise what `execute` raises for a run that failed in this process."""
+        from dagster import DagsterEventType
+
+        run = self.instance.get_run_by_id(run_id)
+        parts = [f"run {run_id} of {run.job_name if run is not None else 'an unknown job'} failed"]
+        for record in self.instance.all_logs(run_id, of_type=DagsterEventType.STEP_FAILURE):
+            event = record.get_dagster_event()
+            error = event.step_failure_data.error
+            if error is not None and error.cls_name == _INTERRUPTED:
+                raise KeyboardInterrupt  # Dagster has caught it and marked the run
+            parts.append(f"step {event.step_key}: {error.to_string() if error is not None else event.message}")
+        if len(parts) == 1:
+            failures = self.instance.all_logs(run_id, of_type=DagsterEventType.RUN_FAILURE)
+            parts += [str(record.message) for record in failures]
+        raise CommandError("\n".join(parts))
 
 
 @contextmanager
@@ -112,7 +131,7 @@ def open_graph(settings: Settings) -> Iterator[Graph]:
     from quant_pipeline.resources import DeskProvider
     from quant_pipeline.steps.connect import open_desk
 
-    steps = _StepLog()
+    steps = StepLog()
     desks: list[Desk] = []
 
     def open_once(settings: Settings) -> Desk:
@@ -125,14 +144,14 @@ def open_graph(settings: Settings) -> Iterator[Graph]:
         dg.Definitions(loggers={"console": steps.definition()}),
     )
     try:
-        with open_instance(settings, launcher="default") as instance:
+        with open_instance(settings, launcher="default", quiet=True) as instance:
             yield Graph(defs, instance, steps)
     finally:
         for desk in desks:
             desk.close()
 
 
-class _StepLog(logging.Handler):
+class StepLog(logging.Handler):
     """Dagster's log of a run as one line on stderr, in place of its many."""
 
     def __init__(self) -> None:
@@ -164,14 +183,13 @@ class _StepLog(logging.Handler):
     @contextmanager
     def shown(self, job: str, steps: int) -> Iterator[None]:
         """Show a bar of `steps` for the length of a block."""
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        with Progress(*columns, console=notes(), transient=True) as bars:
-            task = bars.add_task(job, total=steps)
+        done = 0
+        with progress(job, total=steps) as bar:
 
             def on_step(name: str, ended: bool) -> None:  # noqa: FBT001 - see OnStep
-                bars.update(task, advance=1 if ended else 0, description=f"{job}: {name}")
+                nonlocal done
+                done += ended
+                bar(name, done)
 
             self._on_step = on_step
             try:
@@ -186,14 +204,3 @@ def _is_orphan(run: dg.DagsterRun) -> bool:
 
     identity = run.tags.get(WORKER_TAG, "")
     return identity.startswith(f"{socket.gethostname()}:") and worker_process(run) is None
-
-
-def _failure(job: str, done: dg.ExecuteInProcessResult) -> str:
-    parts = [f"run {done.run_id} of {job} failed"]
-    for event in done.all_events:
-        if event.is_step_failure:
-            error = event.step_failure_data.error
-            parts.append(f"step {event.step_key}: {error.to_string() if error is not None else event.message}")
-        elif event.is_failure and len(parts) == 1:
-            parts.append(str(event.message))
-    return "\n".join(parts)

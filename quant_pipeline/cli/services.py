@@ -69,12 +69,19 @@ def working_folder(settings: Settings) -> Path:
 
 
 def dagster_home(settings: Settings) -> Path:
-    """The folder of the project's `dagster.yaml`, or of a generated one where there is none."""
-    if (settings.root / "dagster.yaml").is_file():
-        return settings.root.resolve()
-    from quant_pipeline.dagster_instance import write_instance_config
+    """A folder in the state folder with a copy of the project's `dagster.yaml`, or with our own where there is none.
 
-    return write_instance_config(settings, launcher="warm")
+    A copy, because Dagster leaves folders of its own beside that file.
+    """
+    named = settings.root / "dagster.yaml"
+    if not named.is_file():
+        from quant_pipeline.dagster_instance import write_instance_config
+
+        return write_instance_config(settings, launcher="warm")
+    folder = settings.home.resolve() / "dagster" / "project"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / named.name).write_text(named.read_text(encoding="utf-8"), encoding="utf-8")
+    return folder
 
 
 def exchange(settings: Settings) -> Service:

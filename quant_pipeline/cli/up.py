@@ -9,14 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from quant_pipeline.cli.desk import databases_of, load, prepare_process
+from quant_pipeline.cli.desk import databases_of, ended_by_signals, load, prepare_process
 from quant_pipeline.cli.errors import INTERRUPTED, BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption
 from quant_pipeline.cli.output import notes, show
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from rich.console import Console
 
     from quant_pipeline.settings import Settings
@@ -42,7 +40,7 @@ def up_command(
     from quant_pipeline.runtime.processes import ProcessGroup
 
     with ExitStack() as stack:
-        stack.enter_context(_ended_by_signals())
+        stack.enter_context(ended_by_signals())
         stack.enter_context(_only_one(settings))
         found = stack.enter_context(databases_of(settings))
         group = stack.enter_context(ProcessGroup(notify=lambda text: notes().print(f"quant up: {text}")))
@@ -69,22 +67,6 @@ def _only_one(settings: Settings) -> Iterator[None]:
         yield
     finally:
         lock.release()
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the start as Ctrl-C does: cleanly."""
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    asking = [signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
-    before = {number: signal.signal(number, end) for number in asking if signal.getsignal(number) is not signal.SIG_IGN}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _print(content: Mapping[str, Any], console: Console) -> None:

@@ -121,12 +121,13 @@ def _tick_schedule(market: MarketSettings) -> dg.ScheduleDefinition:
     hours = "*" if market.market.calendar == "always" else "9-17"
     days = "*" if market.market.calendar == "always" else "1-5"
     zone = "UTC" if market.market.calendar == "always" else market.market.timezone
+    minutes = "0" if market.tick_minutes == 60 else f"*/{market.tick_minutes}"
     name = job_name(market, "smart_trading_pipeline")
 
     @dg.schedule(
         name=f"{name}_schedule",
         job_name=name,
-        cron_schedule=f"*/{market.tick_minutes} {hours} * * {days}",
+        cron_schedule=f"{minutes} {hours} * * {days}",
         execution_timezone=zone,
         description="A tick of the live chain while the market is open and one after its close; late ticks are dropped.",
     )
@@ -184,7 +185,7 @@ def _training_schedules(market: MarketSettings) -> list[dg.ScheduleDefinition]:
     def update(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         at = context.scheduled_execution_time
         session = calendar.last_closed_session(market.market.calendar, at)
-        if session < at.astimezone(UTC).date() - timedelta(days=1):
+        if at - calendar.session_hours(market.market.calendar, session).closes_at >= timedelta(days=1):
             return dg.SkipReason(
                 f"no session of {market.name} ended since the last fine-tuning (the last was {session})"
             )

@@ -29,7 +29,7 @@ def run_context(
     """What the steps need to know about this run. The time is the market's clock, read once per step."""
     return RunContext(
         now=desk.clock(market),
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         origin=Origin.LIVE if options.tick else Origin.BACKFILL,
         tick=options.tick,
         symbols=tuple(options.symbols) or None,

@@ -155,6 +155,14 @@ class MarketSettings(Section):
             raise ValueError(msg)
         return symbols
 
+    @field_validator("tick_minutes")
+    @classmethod
+    def _ticks_are_even(cls, minutes: int) -> int:
+        if 60 % minutes:
+            msg = f"tick_minutes {minutes} does not divide an hour; use one of 1, 2, 3, 4, 5, 6, 10, 12, 15, 20, 30, 60"
+            raise ValueError(msg)
+        return minutes
+
     @field_validator("trading_url", "data_url")
     @classmethod
     def _urls_are_whole(cls, url: str | None) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
 
-GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 3, 2)}
+GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 4, 1)}
 GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}
 RECORDED_START = {"us_equity": date(2021, 11, 1), "krw_crypto": date(2025, 9, 1)}
 RECORDED_HISTORY_START = {"us_equity": date(2020, 1, 2), "krw_crypto": date(2024, 11, 1)}
@@ -60,7 +60,7 @@ def demo_settings(options: DemoOptions, ports: dict[str, int]) -> Settings:
             "history_start": _history_start(options, name),
             "ai": {"threads": options.threads, "tuning_symbols": 2},
         }
-    markets["krw_crypto"] |= {"decision_interval": "4h", "horizon_bars": 6, "orders": {"expiry_minutes": 60}}
+    markets["krw_crypto"] |= {"base_interval": "1h", "decision_interval": "4h", "horizon_bars": 6}
     markets["us_equity"]["ai"] |= {"training_sessions": 280}
     markets["krw_crypto"]["ai"] |= {"training_sessions": 220}
     if options.data is not None:

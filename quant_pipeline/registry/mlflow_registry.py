@@ -11,7 +11,8 @@ import logging
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,7 +173,8 @@ class ModelRegistry:
     def _client(self) -> MlflowClient:
         if self._opened is None:
             mlflow = load_mlflow()
-            self._opened = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
+            with _tables_lock(self.tracking_uri):
+                self._opened = mlflow.MlflowClient(self.tracking_uri, self.tracking_uri)
         return self._opened
 
     def _unknown(self, name: str, version: str, error: MlflowException) -> UnknownVersionError:
@@ -194,3 +196,20 @@ def load_mlflow() -> Any:  # noqa: ANN401
 
 def _logged(version: Any) -> LoggedVersion:  # noqa: ANN401
     return LoggedVersion(version.name, str(version.version), version.run_id, dict(version.tags))
+
+
+@contextmanager
+def _tables_lock(uri: str) -> Iterator[None]:
+    """One process at a time creates MLflow's tables in a PostgreSQL database; two at once would both fail."""
+    if not uri.startswith("postgresql"):
+        yield
+        return
+    from sqlalchemy import create_engine, text
+    from sqlalchemy.pool import NullPool
+
+    from quant_pipeline.storage.database import lock_key
+
+    engine = create_engine(uri, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": lock_key("quant_pipeline.mlflow_tables")})
+        yield

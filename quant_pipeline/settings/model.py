@@ -19,7 +19,10 @@ US_WATCHLIST = (
     *("V", "MA", "DIS", "HD", "KO", "PEP", "INTC", "CSCO", "CMCSA", "VZ", "T", "MRK", "PFE", "ABT", "NKE", "WMT"),
     "SPY",
 )
-KRW_WATCHLIST = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "KRW-DOGE")
+KRW_WATCHLIST = (
+    *("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-SOL", "KRW-DOGE"),
+    *("KRW-ADA", "KRW-AVAX", "KRW-BCH", "KRW-DOT", "KRW-LINK"),
+)
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]

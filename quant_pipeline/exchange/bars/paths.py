@@ -45,7 +45,7 @@ class MarketModel:
 
 MODELS = {
     "us_equity": MarketModel(0.006, 0.008, 0.010, 0.95, 0.35, 0.96, 0.982, 0.25, 0.0),
-    "krw_crypto": MarketModel(0.007, 0.008, 0.014, 0.95, 0.40, 0.95, 0.975, 0.0, 0.01),
+    "krw_crypto": MarketModel(0.006, 0.007, 0.018, 0.94, 0.40, 0.95, 0.975, 0.0, 0.01),
 }
 """By market name."""
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quant_pipeline.cli.desk import load, prepare_process
+from quant_pipeline.cli.desk import ended_by_signals, load, prepare_process
 from quant_pipeline.cli.errors import BadInputError, CommandError
 from quant_pipeline.cli.options import ConfigOption, JsonOption
 from quant_pipeline.cli.output import notes, results, write_json
@@ -38,7 +38,8 @@ def demo_command(
         home=settings.home / "demo", seed=seed, sessions=sessions, threads=threads, data=data, keep=keep
     )
     try:
-        result = run_demo(options, notes() if as_json else results())
+        with ended_by_signals():
+            result = run_demo(options, notes() if as_json else results())
     except DemoFailedError as error:
         raise CommandError(str(error)) from error
     if as_json:

@@ -216,7 +216,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    # Jobs are pickled by the tests under the module's own name.
-    from quant_pipeline_tests.steps import killing
-
-    killing.main()
+    main()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +11,8 @@ import pandas as pd
 
 from quant_pipeline.markets import calendar
 from quant_pipeline.markets.market import Market
+from quant_pipeline.steps.desk import Desk
+from quant_pipeline.storage.bars import BarChange, upsert_bars
 
 type Steps = Sequence[tuple[float, float]]
 """(minutes after the open, price from then on), ascending."""
@@ -19,6 +21,8 @@ type Script = Mapping[str, Mapping[date, Steps]]
 """What each symbol does in which session; a session that is not named keeps the last price."""
 
 VOLUME = 1000.0
+STORED = datetime(2026, 6, 30, 12, tzinfo=UTC)
+"""When `store_bars` says that a venue gave the bars, unless told otherwise."""
 
 
 def write_prices(folder: Path, market: Market, script: Script, sessions: Sequence[date]) -> None:
@@ -45,6 +49,31 @@ def minute_bars(market: Market, symbol: str, days: Mapping[date, Steps], session
         price = float(values[-1])
         frames.append(pd.DataFrame({"symbol": symbol, "ts": starts, **dict.fromkeys(_PRICES, values)}))
     return pd.concat(frames, ignore_index=True).assign(volume=VOLUME)
+
+
+def daily_walk(symbol: str, sessions: Sequence[date], *, seed: int, calendar_name: str = "nyse") -> pd.DataFrame:
+    """Daily bars of a random walk."""
+    return _walk(symbol, [calendar.daily_bar_start(calendar_name, session) for session in sessions], seed)
+
+
+def hourly_walk(symbol: str, days: Sequence[date], *, seed: int) -> pd.DataFrame:
+    """Hourly bars of a random walk, round the clock."""
+    return _walk(symbol, [datetime(d.year, d.month, d.day, hour, tzinfo=UTC) for d in days for hour in range(24)], seed)
+
+
+def _walk(symbol: str, starts: Sequence[datetime], seed: int) -> pd.DataFrame:
+    random = np.random.default_rng(seed)
+    close = 100.0 * np.exp(np.cumsum(random.normal(0, 0.02, len(starts))))
+    opened = close * np.exp(random.normal(0, 0.005, len(starts)))
+    prices = {"open": opened, "high": np.maximum(opened, close) * 1.01, "low": np.minimum(opened, close) * 0.99}
+    volume = random.integers(1000, 9000, len(starts)).astype(np.float64)
+    ts = pd.DatetimeIndex(starts).as_unit("ns")
+    return pd.DataFrame({"symbol": symbol, "ts": ts, **prices, "close": close, "volume": volume})
+
+
+def store_bars(desk: Desk, market: str, interval: str, frame: pd.DataFrame, *, at: datetime = STORED) -> BarChange:
+    """Put bars into the ledger's database as an import would."""
+    return upsert_bars(desk.db, market, interval, frame, source="test", feed="test", adjustment="raw", at=at)
 
 
 _PRICES = ("open", "high", "low", "close")

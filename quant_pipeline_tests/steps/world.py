@@ -194,20 +194,28 @@ def settings_for(folder: Path, market: str, **changes: Any) -> Settings:
 
 @contextmanager
 def opened_desk(
-    settings: Settings, database: Database, *, wrap: Callable[[Venue], Venue] = lambda v: v
+    settings: Settings,
+    database: Database,
+    *,
+    wrap: Callable[[Venue], Venue] = lambda venue: venue,
+    registry: ModelRegistry | None = None,
+    studies: str | None = None,
 ) -> Iterator[Desk]:
-    """A desk like `steps.connect.open_desk` makes it, on a given database and with venues that a test may wrap."""
+    """A desk like `steps.connect.open_desk` makes it, with connections of its own to a given database.
+
+    Venues may be wrapped. Without a registry and the address of studies, nothing can be trained.
+    """
+    db = Database(database.dsn)
     desk = Desk(
         settings=settings,
-        db=Database(database.dsn),
-        lake=Lake(settings.lake_root, database),
+        db=db,
+        lake=Lake(settings.lake_root, db),
         connect=lambda market: wrap(Venue(*connect(venue_config(settings, market)))),
         clock=lambda market: market_clock(settings, market),
-        registry=ModelRegistry("postgresql+psycopg2://nobody@127.0.0.1:1/none", str(settings.mlruns)),
-        studies=Studies("postgresql+psycopg2://nobody@127.0.0.1:1/none"),
-        platform_hash=put_platform(database, dict(platform_fingerprint())),
+        registry=registry or ModelRegistry("postgresql+psycopg2://nobody@127.0.0.1:1/none", str(settings.mlruns)),
+        studies=Studies(studies or "postgresql+psycopg2://nobody@127.0.0.1:1/none"),
+        platform_hash=put_platform(db, dict(platform_fingerprint())),
     )
-    desk.lake = Lake(settings.lake_root, desk.db)
     with closing(desk):
         yield desk
 

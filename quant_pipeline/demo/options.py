@@ -9,6 +9,7 @@ from typing import Any
 
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
+from quant_pipeline.settings.model import US_WATCHLIST
 
 GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 4, 1)}
 GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}
@@ -66,7 +67,8 @@ def demo_settings(options: DemoOptions, ports: dict[str, int]) -> Settings:
     if options.data is not None:
         markets["us_equity"]["ai"]["training_sessions"] = 440
         markets["krw_crypto"]["ai"]["training_sessions"] = 300
-        markets["krw_crypto"]["symbols"] = RECORDED_KRW
+        markets["krw_crypto"] |= {"base_interval": "1m", "symbols": RECORDED_KRW}
+        markets["us_equity"]["symbols"] = tuple(symbol for symbol in US_WATCHLIST if symbol != "SPY")
     changes = {"state": {"home": str(home), "mlruns": str(home / "mlruns")}, "ports": ports, "markets": markets}
     changes["exchange"] = {"seed": options.seed}
     return load_settings(environ={}, changes=changes, config=_no_file(home))

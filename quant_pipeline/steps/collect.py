@@ -108,46 +108,60 @@ def _record_coverage(
     stop: datetime,
     context: RunContext,
 ) -> None:
-    """Count what is stored of each fetched session; a session that had closed is complete: what is absent had no trade."""
+    """Count what is stored of each fetched session; a session that had closed is complete: what is absent had no trade.
+
+    Of the session in which the fetch began, only symbols whose earlier part was fetched before are counted: ticks go on
+    from the last stored bar, so nothing is missing in between.
+    """
     last = (stop - timedelta(microseconds=1)).date()
-    listed = [s for s in calendar.sessions(market.market.calendar, start.date(), last) if session_starts(s) >= start]
+    listed = calendar.sessions(market.market.calendar, start.date(), last)
     if not listed:
         return
+    begun = None if session_starts(listed[0]) >= start else _begun(desk, market, interval, symbols, listed[0])
     stored = read_bars(desk.db, market.name, interval, symbols, *session_span(listed[0], listed[-1]))
     groups = dict(
         iter(stored.groupby([stored["symbol"], pd.Series(session_column(stored["ts"]), index=stored.index)])["ts"])
     )
-    rows: list[Coverage] = []
-    for session in listed:
-        hours = calendar.session_hours(market.market.calendar, session)
-        expected = (
-            1
-            if interval == "1d"
-            else int((hours.closes_at - hours.opens_at).total_seconds()) // interval_seconds(interval)
-        )
-        over = hours.closes_at <= context.now
-        for symbol in symbols:
-            times = groups.get((symbol, pd.Timestamp(session)))
-            present = 0 if times is None else len(times)
-            rows.append(
-                Coverage(
-                    market=market.name,
-                    symbol=symbol,
-                    interval=interval,
-                    session=session,
-                    expected=expected,
-                    present=present,
-                    no_trade=max(expected - present, 0) if over else 0,
-                    first_ts=None if times is None else times.iloc[0].to_pydatetime(),
-                    last_ts=None if times is None else times.iloc[-1].to_pydatetime(),
-                    source=market.market.venue,
-                    feed=market.feed,
-                    adjustment="raw",
-                    status="complete" if over else "forming",
-                    checked_at=context.now,
-                )
-            )
+    rows = [
+        _coverage_row(market, interval, session, symbol, groups.get((symbol, pd.Timestamp(session))), context.now)
+        for session in listed
+        for symbol in (symbols if begun is None or session != listed[0] else begun)
+    ]
     record_coverage(desk.db, rows)
+
+
+def _coverage_row(
+    market: MarketSettings, interval: str, session: date, symbol: str, times: pd.Series | None, now: datetime
+) -> Coverage:
+    """What is there of one symbol's session; `times` are the starts of its stored bars."""
+    hours = calendar.session_hours(market.market.calendar, session)
+    length = int((hours.closes_at - hours.opens_at).total_seconds())
+    expected = 1 if interval == "1d" else length // interval_seconds(interval)
+    over = hours.closes_at <= now
+    present = 0 if times is None else len(times)
+    return Coverage(
+        market=market.name,
+        symbol=symbol,
+        interval=interval,
+        session=session,
+        expected=expected,
+        present=present,
+        no_trade=max(expected - present, 0) if over else 0,
+        first_ts=None if times is None else times.iloc[0].to_pydatetime(),
+        last_ts=None if times is None else times.iloc[-1].to_pydatetime(),
+        source=market.market.venue,
+        feed=market.feed,
+        adjustment="raw",
+        status="complete" if over else "forming",
+        checked_at=now,
+    )
+
+
+def _begun(desk: Desk, market: MarketSettings, interval: str, symbols: Sequence[str], session: date) -> tuple[str, ...]:
+    """The symbols whose bars of `session` were fetched from its beginning on by an earlier collection."""
+    known = read_coverage(desk.db, market.name, symbols, session, session, interval=interval)
+    kept = ("forming", "complete")
+    return tuple(row.symbol for row in known if row.source == market.market.venue and row.status in kept)
 
 
 def _uncovered(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> list[date]:

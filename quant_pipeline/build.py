@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 
 import dagster as dg
@@ -22,11 +23,15 @@ def build_definitions(settings: Settings, *, resources: Mapping[str, object] | N
         settings: which markets there are and how they trade.
         resources: replacements by name (`desk`, `options`).
     """
+    # Part of dagster for years, and used on purpose: one warning for each asset tells nobody anything.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
     wired: dict[str, object] = {"desk": DeskProvider(settings, open_desk), "options": RunOptions()}
     markets = settings.markets
     return dg.Definitions(
         assets=[
-            asset for market in markets for asset in (bars_asset(market), *chain_assets(market), *learning_assets(market))
+            asset
+            for market in markets
+            for asset in (bars_asset(market), *chain_assets(market), *learning_assets(market))
         ],
         jobs=[job for market in markets for job in jobs(market)],
         schedules=[schedule for market in markets for schedule in schedules(market)],

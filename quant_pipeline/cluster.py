@@ -5,6 +5,7 @@ The embedded server runs as long as some process of this desk uses it; whoever a
 
 from __future__ import annotations
 
+import threading
 from dataclasses import dataclass
 
 from quant_pipeline.runtime.postgres import EmbeddedPostgres
@@ -13,6 +14,8 @@ from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.migrate import ensure_databases, upgrade
 
 _EMBEDDED: dict[str, EmbeddedPostgres] = {}
+_LOCK = threading.Lock()
+"""A code server asks from several threads; a handle on the embedded server serves one at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +36,8 @@ def databases(settings: Settings) -> Databases:
         password = given.password.get_secret_value()
         quant = Dsn(given.host, given.port, given.user, password, given.database)
         return _named(quant.with_database("postgres"), quant)
-    admin = embedded(settings).ensure_running()
+    with _LOCK:
+        admin = embedded(settings).ensure_running()
     return _named(admin, admin.with_database(given.database))
 
 

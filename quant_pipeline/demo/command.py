@@ -22,6 +22,7 @@ from quant_pipeline.demo.recorded import write_recorded_bars
 from quant_pipeline.demo.show import show
 from quant_pipeline.demo.summary import MarketSummary, summarize
 from quant_pipeline.exchange.client import AdminClient
+from quant_pipeline.runtime.keeper import keeper_command
 from quant_pipeline.runtime.ports import choose_free_port
 from quant_pipeline.runtime.processes import ProcessGroup
 from quant_pipeline.settings import Settings
@@ -29,6 +30,7 @@ from quant_pipeline.steps.connect import open_desk
 
 MARKETS = ("us_equity", "krw_crypto")
 _POLL_SECONDS = 0.25
+_GRACE_SECONDS = 10.0
 _FAST = {"alpaca_trading_per_minute": 1_000_000, "alpaca_data_per_minute": 1_000_000}
 _FAST |= {
     "upbit_quotation_per_second": 100_000,
@@ -144,7 +146,8 @@ def _start_worker(
     file: IO[bytes] = stack.enter_context(log.open("wb"))
     environment = {**os.environ, "DAGSTER_EVENT_BATCH_SIZE": "1000", "PYTHONWARNINGS": "ignore"}
     process = subprocess.Popen(  # noqa: S603 - this very program
-        [sys.executable, "-m", "quant_pipeline.demo.worker", json.dumps(given)],
+        keeper_command([sys.executable, "-m", "quant_pipeline.demo.worker", json.dumps(given)], grace=_GRACE_SECONDS),
+        stdin=subprocess.PIPE,  # closed by our death, however that comes; then the keeper ends the worker
         stdout=file,
         stderr=subprocess.STDOUT,
         env=environment,
@@ -154,9 +157,9 @@ def _start_worker(
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        process.terminate()
-        process.wait(timeout=30)
+    if process.stdin is not None:
+        process.stdin.close()
+    process.wait(timeout=3 * _GRACE_SECONDS)
 
 
 def _watch(workers: list[_Worker], console: Console) -> None:

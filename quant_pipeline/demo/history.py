@@ -5,6 +5,7 @@ Every piece is a run of a job over a range of partitions, so it is seen in Dagst
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 
@@ -14,6 +15,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from quant_pipeline.automation import job_name
 from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider
+from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.steps.timing import month_of, next_month
 
@@ -116,8 +118,9 @@ def _execute(
     run_config: dg.RunConfig | None = None,
 ) -> dg.ExecuteInProcessResult:
     job = defs.resolve_job_def(job_name(market, kind))
+    owned = {**tags, WORKER_TAG: worker_identity(os.getpid())}
     done = job.execute_in_process(
-        instance=instance, partition_key=partition_key, tags=dict(tags), run_config=run_config, raise_on_error=False
+        instance=instance, partition_key=partition_key, tags=owned, run_config=run_config, raise_on_error=False
     )
     if not done.success:
         failed = [event for event in done.all_events if event.is_step_failure or event.is_failure]

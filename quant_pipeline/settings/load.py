@@ -169,7 +169,9 @@ def _validate(values: dict[str, Any], *, root: Path, origin: str) -> Settings:
     if strange:
         msg = f"{origin}: state.{strange[0]} is not a setting; known: home, lake, mlruns"
         raise SettingsError(msg)
-    given |= {"root": root, "home": _folder(root, state.get("home", ".quant")), "lake": state.get("lake", "")}
+    given |= {"root": root, "home": _folder(root, state.get("home", ".quant"))}
+    lake = str(state.get("lake", ""))
+    given["lake"] = lake if not lake or "://" in lake else str(_folder(root, lake))
     given["mlruns"] = _folder(root, state.get("mlruns", "mlruns"))
     for market in MARKETS:
         given[market.name] = _merge(default_market(market.name), markets.get(market.name, {}))

@@ -57,14 +57,16 @@ def make_grid(
     ends = bar_closes(market, series, market.decision_interval)
     price = _Pivot(bars, ts, names)
     voted, opined, described = (_Pivot(frame, ts, names) for frame in (signals, predictions, features))
-    traded = price.present
+    broken = _broken(bars, price)
+    # A price that cannot be is none: nothing fills on it, and holdings keep their last value.
+    traded = price.present & ~broken
     status = np.where(voted.present, voted.coded("status", _STATUS), int(Reason.NO_HISTORY)).astype(np.int8)
-    status = np.where(_broken(bars, price), int(Reason.BAD_DATA), status).astype(np.int8)
-    status = np.where(traded, status, int(Reason.NO_BAR)).astype(np.int8)
+    status = np.where(broken, int(Reason.BAD_DATA), status).astype(np.int8)
+    status = np.where(price.present, status, int(Reason.NO_BAR)).astype(np.int8)
     opinion = opined.texts("status")
     inputs = BarInputs(
         symbols=names,
-        price=price.floats("close"),
+        price=np.where(traded, price.floats("close"), np.nan),
         vote=np.nan_to_num(voted.floats("vote")).astype(np.int8),
         status=status,
         expected_return=opined.floats("expected_return"),

@@ -45,8 +45,7 @@ def _indicators() -> Shape:
 
 
 def _signals(market: MarketSettings) -> Shape:
-    texts = ("status",)
-    votes = tuple(name for name in signals.COLUMNS if name not in texts)
+    votes = tuple(name for name in signals.COLUMNS if name not in ("vote", "status"))
     return Shape(
         step=signals.STEP,
         description=(
@@ -55,7 +54,12 @@ def _signals(market: MarketSettings) -> Shape:
         ),
         kinds=frozenset({"pandas", "parquet"}),
         deps=(indicators.STEP,),
-        schema=(*ROW_KEY, *_floats(votes, "-1 sell to 1 buy"), ("status", "string", "ok or no_history")),
+        schema=(
+            *ROW_KEY,
+            *_floats(votes, "-1 sell to 1 buy"),
+            ("vote", "int8", "the outcome: 1 buy, -1 sell, 0 hold"),
+            ("status", "string", "ok or no_history"),
+        ),
     )
 
 
@@ -137,7 +141,10 @@ def _performance(market: MarketSettings) -> Shape:
         schema=(
             ("symbol", "string", "the book"),
             ("ts", "timestamp[ns, UTC]", "start of the session"),
-            *_floats(performance.COLUMNS, f"in {market.market.currency}, returns as fractions"),
+            *(
+                (name, "int64" if name == "trades" else "double", f"in {market.market.currency}, returns as fractions")
+                for name in performance.COLUMNS
+            ),
         ),
     )
 

@@ -57,7 +57,12 @@ def decision_row(
     settings_hash: str,
     context: RunContext,
 ) -> Decision:
-    """One row. Shadow rows are named by their whole content; a broker book decides each bar once, so by bar alone."""
+    """One row. A broker book decides each bar once, so its rows are named by bar alone.
+
+    Shadow rows are named by all that was said and by the book before the session, not by data versions: those of a
+    session in progress grow with every bar, and a bar decided before would become another decision each time. The row
+    keeps the versions of the run that said it first.
+    """
     x = grid.bars.inputs
     symbol = grid.symbols[place.column]
     at = place.row, place.column
@@ -78,7 +83,7 @@ def decision_row(
         "notional": _exact(outcome.notional) if outcome.action else None,
         "equity": _exact(equity),
     }
-    content = combine_hashes(*(f"{k}={v}" for k, v in said.items()), *(f"{k}={inputs[k]}" for k in sorted(inputs)))
+    content = combine_hashes(*(f"{k}={v}" for k, v in said.items()), f"book={inputs.get('book', '')}")
     known = latest.get((symbol, starts))
     version, key = _version(market, book, symbol, starts, content, known)
     return Decision(

@@ -25,7 +25,8 @@ COLUMNS = ("equity_start", "equity_end", "day_return", "trades", "volume", "fees
 
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
     """One row for each book and session; `symbol` names the book. A book without equity in a session has no row."""
-    frames = [_book_rows(desk, market, book, sessions) for book in (Book.SHADOW, market.broker_book)]
+    books = (Book.SHADOW, market.broker_book)
+    frames = [_book_rows(desk, market, book, sessions) for book in books]
     frame = pd.concat(frames, ignore_index=True)
     return write_step(
         desk,
@@ -33,7 +34,7 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         STEP,
         frame,
         sessions=sessions,
-        inputs={(session, Book.SHADOW): combine_hashes(str(session)) for session in sessions},
+        inputs={(session, book): combine_hashes(str(session)) for session in sessions for book in books},
         code_hash=desk.core_hash,
         settings_hash="",
         context=RunContext(context.now, context.run_id, context.origin, context.tick),

@@ -129,5 +129,7 @@ def _outcome(
     if problems:
         numbers["problems"] = problems
     if made:
+        numbers["trained_from"] = min(v.trained_from for v in made).isoformat()
+        numbers["trained_to"] = max(v.trained_to for v in made).isoformat()
         numbers["mlflow_versions"] = ", ".join(f"{v.symbol} v{v.mlflow_version}" for v in made)
     return SessionOutcome(month, len(current), content, numbers)

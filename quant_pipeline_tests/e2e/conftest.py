@@ -11,7 +11,16 @@ import pytest
 from quant_pipeline.exchange.server import ExchangeHandle
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline_tests.e2e.desks import OpenDesk, Place, cloned_place, new_place, opened
-from quant_pipeline_tests.e2e.worlds import NAMES, Tick, content, exchanges, live_sessions, make_history, past_sessions, trade
+from quant_pipeline_tests.e2e.worlds import (
+    NAMES,
+    Tick,
+    content,
+    exchanges,
+    live_sessions,
+    make_history,
+    past_sessions,
+    trade,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +54,7 @@ def traded(
 
 
 @pytest.fixture(scope="session")
-def fresh(
-    tmp_path_factory: pytest.TempPathFactory, postgres: Dsn, traded: Traded
-) -> Iterator[Place]:
+def fresh(tmp_path_factory: pytest.TempPathFactory, postgres: Dsn, traded: Traded) -> Iterator[Place]:
     """Another desk on the same exchanges, made afterwards: every session of both markets in one range each."""
     with new_place(tmp_path_factory.mktemp("fresh"), postgres, traded.place.content) as place:
         with opened(place) as desk:

@@ -31,7 +31,7 @@ SERVED_MONTH: Final = date(2026, 3, 1)
 
 # Models of so short a history are seldom sure, hence lower thresholds; early profits are taken so that there are sales.
 _AI: Final = {
-    "min_training_sessions": 45,
+    "min_training_sessions": 80,
     "tuning_trials": 4,
     "tuning_symbols": 1,
     "buy_threshold": 0.001,

@@ -104,8 +104,8 @@ def _source(options: DemoOptions) -> str:
         )
     return (
         f"Bars: [bold]generated[/] (seed {options.seed}) by the simulated exchange, with momentum put in on purpose: "
-        "this shows that everything works, not that it earns.\nSo that three weeks pass in a short time, crypto is collected by the "
-        "hour and decided every 4 hours, instead of by the minute and every hour; all thresholds are the defaults."
+        "this shows that everything works, not that it earns. So that weeks pass in minutes, crypto is collected by the "
+        "hour and decided every 4 hours (default: by the minute, every hour); all thresholds are the defaults."
     )
 
 

@@ -24,7 +24,7 @@ RECORDED_KRW = ("KRW-BTC", "KRW-ETH", "KRW-XRP", "KRW-DOGE")
 class DemoOptions:
     """What to run.
 
-    `data` is a folder of real files (None: the seeded generator); `sessions` live sessions per market (None: 21
+    `data` is a folder of real files (None: the seeded generator); `sessions` live sessions per market (None: 20
     generated, or all recorded ones); `home` is made anew; `keep` leaves it, and what is in it, for looking at.
     """
 
@@ -43,7 +43,7 @@ def live_sessions(options: DemoOptions, market: MarketSettings) -> tuple[date, .
         listed = calendar.sessions(name, RECORDED_START[market.name], RECORDED_END[market.name])
         return listed if options.sessions is None else listed[: options.sessions]
     first = GENERATED_START[market.name]
-    count = 21 if options.sessions is None else options.sessions
+    count = 20 if options.sessions is None else options.sessions
     return calendar.sessions(name, first, first + timedelta(days=2 * count + 10))[:count]
 
 

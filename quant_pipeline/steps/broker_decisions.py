@@ -18,6 +18,7 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.markets.rules import round_money, round_qty
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.account import book_view, day_state, desk_lock, marked, open_book, sync, universe
+from quant_pipeline.steps.decision_bars import last_closes
 from quant_pipeline.steps.decision_rows import Outcome, Place, decision_row
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid
@@ -81,6 +82,10 @@ def _decide(
     x = grid.bars.inputs
     prices = {s: Decimal(repr(float(p))) for s, p in zip(grid.symbols, x.price[row], strict=True) if np.isfinite(p)}
     book = marked(desk, market, prices)
+    if book.unmarked:
+        # At cost, a holding that did not trade in this bar would look like a loss of all that it gained.
+        prices |= last_closes(desk, market, book.unmarked, _closed_at(grid, row))
+        book = marked(desk, market, prices)
     symbols = universe(market, book.state)
     params = trading_params(market, session)
     day = day_state(desk, market, session, book, context.now)

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 
-from quant_pipeline.core.bars import resample
+from quant_pipeline.core.bars import resample, validate_bars
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.timing import bar_closes, session_column, session_span
-from quant_pipeline.storage.bars import read_bars
+from quant_pipeline.storage.bars import last_bars, read_bars
+
+_LOOK_BACK = 5
+"""Bars among which a sound one is looked for when the last one is bad."""
 
 
 def decision_bars(
@@ -78,3 +82,15 @@ def _prefer_base(base: pd.DataFrame, direct: pd.DataFrame, market: MarketSetting
         return built
     merged = pd.concat([built, rest], ignore_index=True)
     return merged.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
+
+
+def last_closes(desk: Desk, market: MarketSettings, symbols: Sequence[str], before: datetime) -> dict[str, Decimal]:
+    """The close of each symbol's last sound bar that starts before `before`; a symbol without one is left out."""
+    last: dict[str, tuple[pd.Timestamp, Decimal]] = {}
+    for interval in dict.fromkeys((market.decision_interval, market.base_interval)):
+        bars = last_bars(desk.db, market.name, interval, symbols, _LOOK_BACK, before)
+        broken = {(violation.symbol, violation.ts) for violation in validate_bars(bars)}
+        for symbol, ts, close in zip(bars["symbol"].astype(str), bars["ts"], bars["close"].astype(float), strict=True):
+            if (symbol, ts) not in broken and (symbol not in last or ts > last[symbol][0]):
+                last[symbol] = ts, Decimal(repr(close))
+    return {symbol: price for symbol, (_, price) in last.items()}

@@ -23,7 +23,7 @@ from quant_pipeline.steps.decision_rows import Outcome, Place, decision_row
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid, make_grid
 from quant_pipeline.steps.params import trading_params
-from quant_pipeline.steps.shadow import RolledSession, roll_sessions, store_rolled
+from quant_pipeline.steps.shadow import RolledSession, opening_state, roll_sessions, store_rolled
 from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
 from quant_pipeline.storage.changes import latest_decision_ids
 from quant_pipeline.storage.decisions import Decision, append_decisions, latest_decisions
@@ -31,6 +31,10 @@ from quant_pipeline.storage.versions import current_versions
 
 STEP = "decisions"
 FILLS = "shadow_fills"
+_SAID = (
+    *("action", "reason", "vote", "score", "expected_return", "p_up", "confidence", "members_usable", "price", "qty"),
+    *("notional", "equity", "model_version_id", "settings_hash", "code_hash"),
+)
 INPUT_STEPS = ("bars", indicators.STEP, signals.STEP, features.STEP, predictions.STEP)
 
 
@@ -42,8 +46,9 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     Raises:
         MissingSessionError: the shadow book has no state before the first of `sessions`.
     """
-    grid = _grid(desk, market, sessions, context)
-    rolled = list(roll_sessions(desk, market, grid, sessions))
+    opening = opening_state(desk, market, sessions[0])
+    grid = _grid(desk, market, sessions, context, opening.symbols)
+    rolled = list(roll_sessions(market, grid, sessions, opening))
     inputs = _inputs(desk, market, grid, sessions)
     latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, sessions[0], sessions[-1])
     rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, latest, context)]
@@ -72,10 +77,24 @@ def _unlimited(context: RunContext) -> RunContext:
     return RunContext(context.now, context.run_id, context.origin, context.tick)
 
 
-def _grid(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> Grid:
-    bars = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, run_id=context.run_id)
+def _grid(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, held: Sequence[str]
+) -> Grid:
+    """The market's symbols, and those it no longer lists but the shadow still holds: nobody votes on these any more."""
+    left = sorted(set(held) - set(market.symbols))
+    bars = decision_bars(
+        desk,
+        market,
+        sessions[0],
+        sessions[-1],
+        closed_by=context.now,
+        symbols=(*market.symbols, *left) if left else None,
+        run_id=context.run_id,
+    )
     tables = [read_step(desk, market.name, step, sessions) for step in (signals.STEP, predictions.STEP, features.STEP)]
-    return make_grid(market, market.symbols, bars, *tables)
+    if left:
+        tables = [t if t.empty else t[~t["symbol"].isin(left)].reset_index(drop=True) for t in tables]
+    return make_grid(market, (*market.symbols, *left), bars, *tables)
 
 
 def _inputs(
@@ -148,10 +167,6 @@ def _says_the_same(row: Decision, stored: Decision | None) -> bool:
     if stored is None or row.inputs["book"] != stored.inputs["book"]:
         return False
     return all(getattr(row, name) == getattr(stored, name) for name in _SAID)
-
-
-_SAID = ("action", "reason", "vote", "score", "expected_return", "p_up", "confidence", "members_usable", "price", "qty")
-_SAID += ("notional", "equity", "model_version_id", "settings_hash", "code_hash")
 
 
 def _write_fills(

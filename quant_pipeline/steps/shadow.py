@@ -59,9 +59,14 @@ def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
     return state_from_bytes(stored)
 
 
-def roll_sessions(desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]) -> Iterator[RolledSession]:
-    """Roll session by session, each from the state that the one before left. Nothing is stored here."""
-    state = opening_state(desk, market, sessions[0])
+def roll_sessions(
+    market: MarketSettings, grid: Grid, sessions: Sequence[date], opening: BookState
+) -> Iterator[RolledSession]:
+    """Roll session by session, each from the state that the one before left. Nothing is stored here.
+
+    `grid` must have every symbol of the `opening` state.
+    """
+    state = opening
     for session in sessions:
         rows = grid.rows_of(session)
         before, before_hash = state, state_hash(state)

@@ -15,7 +15,7 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.storage.bars import BarChange, upsert_bars
 
 type Steps = Sequence[tuple[float, float]]
-"""(minutes after the open, price from then on), ascending."""
+"""(minutes after the open, price from then on), ascending; NaN: no trades."""
 
 type Script = Mapping[str, Mapping[date, Steps]]
 """What each symbol does in which session; a session that is not named keeps the last price."""
@@ -46,7 +46,9 @@ def minute_bars(market: Market, symbol: str, days: Mapping[date, Steps], session
         begins = np.array([minute for minute, _ in steps])
         at = np.searchsorted(begins, np.arange(len(starts)), side="right") - 1
         values = np.array([value for _, value in steps], np.float64)[at]
-        price = float(values[-1])
+        traded = np.isfinite(values)
+        price = float(values[traded][-1]) if traded.any() else price
+        starts, values = starts[traded], values[traded]
         frames.append(pd.DataFrame({"symbol": symbol, "ts": starts, **dict.fromkeys(_PRICES, values)}))
     return pd.concat(frames, ignore_index=True).assign(volume=VOLUME)
 

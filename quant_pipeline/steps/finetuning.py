@@ -36,7 +36,8 @@ def _update_session(desk: Desk, market: MarketSettings, session: date, context: 
     recent = _recent_sessions(market, session)
     counts = {"accepted": 0, "rejected": 0, "not_trainable": 0, "no_model": len(market.symbols) - len(bases)}
     hashes: list[str] = []
-    for data in training_data(desk, market, recent, sorted(bases), context):
+    # An update continues a model that had enough sessions; whether these few are enough is said by `fine_tune`.
+    for data in training_data(desk, market, recent, sorted(bases), context, least=1):
         version = _update(desk, market, session, data, bases[data.symbol], context)
         if version is None:
             counts["not_trainable"] += 1

@@ -42,9 +42,19 @@ def training_sessions(market: MarketSettings, month: date) -> tuple[date, ...]:
 
 
 def training_data(
-    desk: Desk, market: MarketSettings, sessions: Sequence[date], symbols: Sequence[str], context: RunContext
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    context: RunContext,
+    *,
+    least: int | None = None,
 ) -> list[TrainingData]:
-    """The rows of each symbol with all features and a target that was known by the close of the last of `sessions`."""
+    """The rows of each symbol with all features and a target that was known by the close of the last of `sessions`.
+
+    A symbol with rows of fewer than `least` sessions (default: `ai.min_training_sessions`) has no samples.
+    """
+    least = market.ai.min_training_sessions if least is None else least
     if not sessions:
         return [TrainingData(symbol, None, 0) for symbol in symbols]
     stored = read_step(desk, market.name, features.STEP, sessions)
@@ -60,15 +70,17 @@ def training_data(
     sound = np.isfinite(rows[columns].to_numpy()).all(axis=1) & np.isfinite(rows["y"].to_numpy())
     rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
     groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
-    return [_of_symbol(market, symbol, groups.get(symbol), columns) for symbol in symbols]
+    return [_of_symbol(market, symbol, groups.get(symbol), columns, least) for symbol in symbols]
 
 
-def _of_symbol(market: MarketSettings, symbol: str, rows: pd.DataFrame | None, columns: list[str]) -> TrainingData:
+def _of_symbol(
+    market: MarketSettings, symbol: str, rows: pd.DataFrame | None, columns: list[str], least: int
+) -> TrainingData:
     if rows is None:
         return TrainingData(symbol, None, 0)
     days = np.unique(session_column(rows["ts"]))
     first, last = (date.fromisoformat(str(day)) for day in (days[0], days[-1]))
-    if len(days) < market.ai.min_training_sessions:
+    if len(days) < least:
         return TrainingData(symbol, None, len(days), first, last)
     samples = Samples(
         x=rows[columns].to_numpy(dtype=np.float64),

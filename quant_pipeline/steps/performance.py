@@ -20,6 +20,7 @@ from quant_pipeline.storage.equity import equity_curve
 from quant_pipeline.storage.fills import fills_between
 
 STEP = "performance"
+_LOOK_BACK, _LOOK_AHEAD = timedelta(days=14), timedelta(days=7)
 COLUMNS = ("equity_start", "equity_end", "day_return", "trades", "volume", "fees", "realised")
 
 
@@ -43,35 +44,33 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
 
 
 def _book_rows(desk: Desk, market: MarketSettings, book: Book, sessions: Sequence[date]) -> pd.DataFrame:
-    start, end = session_span(sessions[0], sessions[-1])
-    before = _last_equity_before(desk, market, book, sessions[0])
-    curve = equity_curve(desk.db, market.name, book, start, end)
+    closing = _closing_equity(desk, market, book, sessions)
+    before = next((closing[day] for day in sorted(closing, reverse=True) if day < sessions[0]), market.capital)
     trades = _trades(desk, market, book, sessions)
     rows = []
-    for session, group in curve.groupby("session", sort=True):
-        opening = before if before is not None else market.capital
-        closing = float(group.sort_values("at")["equity"].iloc[-1])
-        day = date.fromisoformat(str(session)[:10])
+    for day in (session for session in sorted(sessions) if session in closing):
         rows.append(
             {
                 "symbol": str(book),
                 "ts": pd.Timestamp(session_starts(day)),
-                "equity_start": opening,
-                "equity_end": closing,
-                "day_return": closing / opening - 1.0,
+                "equity_start": before,
+                "equity_end": closing[day],
+                "day_return": closing[day] / before - 1.0,
                 **trades.get(day, {"trades": 0, "volume": 0.0, "fees": 0.0, "realised": 0.0}),
             }
         )
-        before = closing
+        before = closing[day]
     frame = pd.DataFrame(rows, columns=["symbol", "ts", *COLUMNS])
     kinds = {name: np.float64 for name in COLUMNS if name != "trades"} | {"trades": np.int64}
     return frame.astype(kinds).assign(ts=pd.to_datetime(frame["ts"], utc=True).astype("datetime64[ns, UTC]"))
 
 
-def _last_equity_before(desk: Desk, market: MarketSettings, book: Book, session: date) -> float | None:
-    end = session_starts(session)
-    curve = equity_curve(desk.db, market.name, book, end - timedelta(days=14), end)
-    return float(curve["equity"].iloc[-1]) if len(curve) else None
+def _closing_equity(desk: Desk, market: MarketSettings, book: Book, sessions: Sequence[date]) -> dict[date, float]:
+    """The last mark of each session, also of those shortly before: it may come when the session's UTC day is over."""
+    start, end = session_span(sessions[0], sessions[-1])
+    curve = equity_curve(desk.db, market.name, book, start - _LOOK_BACK, end + _LOOK_AHEAD)
+    last = curve.groupby("session")["equity"].last()
+    return {date.fromisoformat(str(day)): float(value) for day, value in zip(last.index, last, strict=True)}
 
 
 def _trades(

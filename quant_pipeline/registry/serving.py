@@ -15,7 +15,7 @@ from quant_pipeline.registry.names import ENSEMBLE
 from quant_pipeline.storage.models import ModelVersion, resolve_models
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from datetime import date, datetime
 
     from quant_pipeline.storage.database import Database
@@ -94,5 +94,18 @@ def load_many(
     cache: LoadedModels = _LOADED,
 ) -> dict[tuple[date, str], ServedModel]:
     """`load_for` of many sessions and symbols with one query; what has no model is absent."""
-    versions = resolve_models(db, market, symbols, servings, known_at, name=ENSEMBLE)
+    return load_versions(lake, resolve_many(db, market, symbols, servings, known_at), cache=cache)
+
+
+def resolve_many(
+    db: Database, market: str, symbols: Sequence[str], servings: Sequence[date], known_at: datetime | None
+) -> dict[tuple[date, str], ModelVersion]:
+    """Which version predicts each (session, symbol), by the rules of `load_for`; no bundle is opened."""
+    return resolve_models(db, market, symbols, servings, known_at, name=ENSEMBLE)
+
+
+def load_versions(
+    lake: Lake, versions: Mapping[tuple[date, str], ModelVersion], *, cache: LoadedModels = _LOADED
+) -> dict[tuple[date, str], ServedModel]:
+    """Return the models of resolved versions, opening the bundles that are not loaded yet (5 ms each)."""
     return {key: ServedModel(version, cache.get(lake, version.content_hash)) for key, version in versions.items()}

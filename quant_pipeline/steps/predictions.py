@@ -16,12 +16,13 @@ from quant_pipeline.core.features import FEATURE_SET
 from quant_pipeline.core.identity import code_hash, combine_hashes
 from quant_pipeline.core.models.loaded import predict
 from quant_pipeline.core.values import Reason
-from quant_pipeline.registry.serving import ServedModel, load_many
+from quant_pipeline.registry.serving import ServedModel, load_versions, resolve_many
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import features, signals
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import Key, Number, RunContext, StepResult, read_step, write_step
 from quant_pipeline.steps.timing import as_dates, session_column
+from quant_pipeline.storage.models import ModelVersion
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "predictions"
@@ -38,7 +39,9 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     wanted = _wanted(market, read_step(desk, market.name, signals.STEP, sessions))
     described = read_step(desk, market.name, features.STEP, sessions)
     known_at = context.now if context.tick else None
-    models = load_many(desk.db, desk.lake, market.name, market.symbols, sessions, known_at)
+    versions = resolve_many(desk.db, market.name, market.symbols, sessions, known_at)
+    asked = set(zip(as_dates(session_column(wanted["ts"])), wanted["symbol"].astype(str), strict=True))
+    models = load_versions(desk.lake, {key: version for key, version in versions.items() if key in asked})
     frame = _predict(wanted, described, models)
     return write_step(
         desk,
@@ -46,7 +49,7 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         STEP,
         frame,
         sessions=sessions,
-        inputs=_inputs(desk, market, sessions, models),
+        inputs=_inputs(desk, market, sessions, versions),
         code_hash=code_hash("models"),
         settings_hash="",
         context=RunContext(context.now, context.run_id, context.origin, context.tick),
@@ -129,7 +132,7 @@ def _empty() -> pd.DataFrame:
 
 
 def _inputs(
-    desk: Desk, market: MarketSettings, sessions: Sequence[date], models: Mapping[tuple[date, str], ServedModel]
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], models: Mapping[tuple[date, str], ModelVersion]
 ) -> dict[Key, str]:
     """Features and vote of the symbol, its model, and the votes of all: one BUY makes the others be scored."""
     described = current_versions(desk.db, market.name, features.STEP, sessions)
@@ -139,7 +142,7 @@ def _inputs(
         everybody = combine_hashes(*(voted[key].content_hash for key in sorted(voted) if key[0] == session))
         for symbol in market.symbols:
             key = (session, symbol)
-            model = models[key].version.content_hash if key in models else ""
+            model = models[key].content_hash if key in models else ""
             row = described.get(key)
             found[key] = combine_hashes("" if row is None else row.content_hash, everybody, model)
     return found

@@ -123,7 +123,7 @@ def opened(place: Place) -> Iterator[OpenDesk]:
     settings = place.settings()
     provider = DeskProvider(settings, open_desk)
     defs = build_definitions(settings, resources={"desk": provider})
-    with batched_events(), open_instance(settings, launcher="default") as instance:
+    with batched_events(), open_instance(settings, launcher="default", quiet=True) as instance:
         try:
             yield OpenDesk(settings, defs, instance, provider)
         finally:

@@ -138,6 +138,7 @@ def _start_worker(
         "seed": options.seed,
         "sessions": options.sessions,
         "threads": options.threads,
+        "symbols": options.symbols,
         "data": None if options.data is None else str(options.data.resolve()),
         "market": market,
         "ports": ports,

@@ -9,7 +9,7 @@ from typing import Any
 
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
-from quant_pipeline.settings.model import US_WATCHLIST
+from quant_pipeline.settings.model import KRW_WATCHLIST, US_WATCHLIST
 
 GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 4, 1)}
 GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}
@@ -25,7 +25,8 @@ class DemoOptions:
     """What to run.
 
     `data` is a folder of real files (None: the seeded generator); `sessions` live sessions per market (None: 20
-    generated, or all recorded ones); `home` is made anew; `keep` leaves it, and what is in it, for looking at.
+    generated, or all recorded ones); `symbols` so many stocks and half as many coins (None: all that are watched);
+    `home` is made anew; `keep` leaves it, and what is in it, for looking at.
     """
 
     home: Path
@@ -34,6 +35,7 @@ class DemoOptions:
     threads: int = 1
     data: Path | None = None
     keep: bool = False
+    symbols: int | None = None
 
 
 def live_sessions(options: DemoOptions, market: MarketSettings) -> tuple[date, ...]:
@@ -69,6 +71,12 @@ def demo_settings(options: DemoOptions, ports: dict[str, int]) -> Settings:
         markets["krw_crypto"]["ai"]["training_sessions"] = 300
         markets["krw_crypto"] |= {"base_interval": "1m", "symbols": RECORDED_KRW}
         markets["us_equity"]["symbols"] = tuple(symbol for symbol in US_WATCHLIST if symbol != "SPY")
+    if options.symbols is not None:
+        for name, watched, count in (
+            ("us_equity", US_WATCHLIST, options.symbols),
+            ("krw_crypto", KRW_WATCHLIST, (options.symbols + 1) // 2),
+        ):
+            markets[name]["symbols"] = markets[name].get("symbols", watched)[:count]
     changes = {"state": {"home": str(home), "mlruns": str(home / "mlruns")}, "ports": ports, "markets": markets}
     changes["exchange"] = {"seed": options.seed}
     return load_settings(environ={}, changes=changes, config=_no_file(home))

@@ -133,6 +133,7 @@ def main(arguments: Sequence[str]) -> int:
         seed=given["seed"],
         sessions=given["sessions"],
         threads=given["threads"],
+        symbols=given["symbols"],
         data=None if given["data"] is None else Path(given["data"]),
     )
     run_market(options, given["market"], given["ports"])

@@ -156,7 +156,7 @@ def test_stocks_gap_overnight_and_coins_do_not() -> None:
 
 
 @pytest.mark.parametrize("market", MARKETS, ids=lambda market: market.name)
-def test_returns_cluster_correlate_and_trend_a_little(market: Market) -> None:
+def test_returns_cluster_correlate_and_have_momentum(market: Market) -> None:
     symbols = SYMBOLS[market.name][:6]
     logs = np.stack([session_path(7, market.name, symbol).log_close for symbol in symbols])
     returns = np.diff(logs, axis=1)
@@ -165,7 +165,7 @@ def test_returns_cluster_correlate_and_trend_a_little(market: Market) -> None:
     momentum = np.mean(
         [np.corrcoef((log[10:-1] - log[:-11]), r[10:])[0, 1] for log, r in zip(logs, returns, strict=True)]
     )
-    assert 0.08 < momentum < 0.5
+    assert 0.08 < momentum < 0.7  # on purpose: see `exchange.bars.paths`
     clusters = np.mean([np.corrcoef(np.abs(r[1:]), np.abs(r[:-1]))[0, 1] for r in returns])
     assert clusters > 0.05
 

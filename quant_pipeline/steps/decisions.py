@@ -26,15 +26,11 @@ from quant_pipeline.steps.params import trading_params
 from quant_pipeline.steps.shadow import RolledSession, opening_state, roll_sessions, store_rolled
 from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
 from quant_pipeline.storage.changes import latest_decision_ids
-from quant_pipeline.storage.decisions import Decision, append_decisions, latest_decisions
+from quant_pipeline.storage.decisions import Decision, append_decisions
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "decisions"
 FILLS = "shadow_fills"
-_SAID = (
-    *("action", "reason", "vote", "score", "expected_return", "p_up", "confidence", "members_usable", "price", "qty"),
-    *("notional", "equity", "model_version_id", "settings_hash", "code_hash"),
-)
 INPUT_STEPS = ("bars", indicators.STEP, signals.STEP, features.STEP, predictions.STEP)
 
 
@@ -52,7 +48,7 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     inputs = _inputs(desk, market, grid, sessions)
     latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, sessions[0], sessions[-1])
     rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, latest, context)]
-    append_decisions(desk.db, _news(desk, market, rows, sessions[-1]) if context.tick else rows)
+    append_decisions(desk.db, rows)
     store_rolled(desk, market, grid, rolled)
     _write_fills(desk, market, grid, rolled, context)
     numbers = {part.session: _numbers(part) for part in rolled}
@@ -151,22 +147,6 @@ def _shadow_rows(
                 )
             )
     return rows
-
-
-def _news(desk: Desk, market: MarketSettings, rows: Sequence[Decision], session: date) -> list[Decision]:
-    """The rows that say something else than the stored ones.
-
-    The session of a tick still grows, and with it the hashes of the inputs that its bars share. A bar that is decided
-    as before keeps its row, with the versions that it was decided from; else every tick would write all of them anew.
-    """
-    stored = {(d.symbol, d.bar_ts): d for d in latest_decisions(desk.db, market.name, Book.SHADOW, session, session)}
-    return [row for row in rows if not _says_the_same(row, stored.get((row.symbol, row.bar_ts)))]
-
-
-def _says_the_same(row: Decision, stored: Decision | None) -> bool:
-    if stored is None or row.inputs["book"] != stored.inputs["book"]:
-        return False
-    return all(getattr(row, name) == getattr(stored, name) for name in _SAID)
 
 
 def _write_fills(

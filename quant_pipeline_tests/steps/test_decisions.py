@@ -273,8 +273,8 @@ def test_ticks_hour_by_hour_and_a_backfill_end_in_the_same_book(
             _run(other, [day], now=starts[-1] + timedelta(hours=1))
             backfilled = _decided(other, [day], KRW)
             assert shadow_state_hashes(other.db, KRW, day, day) == state
-    assert [(d.symbol, d.bar_ts, d.reason, d.equity, d.qty) for d in backfilled] == [
-        (d.symbol, d.bar_ts, d.reason, d.equity, d.qty) for d in ticked
+    assert [(d.id, d.reason, d.equity, d.qty) for d in backfilled] == [
+        (d.id, d.reason, d.equity, d.qty) for d in ticked
     ]
     assert {d.reason for d in ticked} >= {"buy_signal", "hold_vote"}
 

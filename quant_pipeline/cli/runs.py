@@ -64,6 +64,8 @@ class Graph:
             if not _is_orphan(run):
                 return run.run_id
             self.instance.report_run_failed(run, "The process that executed this run is gone.")
+            # Without a daemon nobody else gives back the pool slots of the dead run, and the next run waits for ever.
+            self.instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
         return None
 
     def execute(

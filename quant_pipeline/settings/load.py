@@ -54,9 +54,11 @@ def load_settings(
         else process
     )
     values = _read_toml(path) if path is not None else {}
-    if "secrets" in values:
+    if "secrets" in values or "password" in _section(values.get("postgres", {}), "postgres", str(path)):
         msg = f"{path}: secrets do not belong in a file that may be shared; set them in the environment or in .env"
         raise SettingsError(msg)
+    for name in ("markets", "state", "ports", "postgres", "exchange"):
+        _section(values.get(name, {}), name, str(path))
     for layer in (_original_names(env), _prefixed_names(env), dict(changes or {})):
         values = _merge(values, layer)
     return _validate(values, root=root, origin=str(path or "the environment"))
@@ -154,8 +156,10 @@ def _merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 def _validate(values: dict[str, Any], *, root: Path, origin: str) -> Settings:
     given = dict(values)
-    markets = given.pop("markets", {})
-    state = given.pop("state", {})
+    markets = _section(given.pop("markets", {}), "markets", origin)
+    state = _section(given.pop("state", {}), "state", origin)
+    for name in markets:
+        _section(markets[name], f"markets.{name}", origin)
     unknown = sorted(set(markets) - {market.name for market in MARKETS})
     if unknown:
         known = ", ".join(market.name for market in MARKETS)
@@ -169,16 +173,24 @@ def _validate(values: dict[str, Any], *, root: Path, origin: str) -> Settings:
     if strange:
         msg = f"{origin}: state.{strange[0]} is not a setting; known: home, lake, mlruns"
         raise SettingsError(msg)
-    given |= {"root": root, "home": _folder(root, state.get("home", ".quant"))}
+    given |= {"root": root, "home": _folder(root, state.get("home") or ".quant")}
     lake = str(state.get("lake", ""))
     given["lake"] = lake if not lake or "://" in lake else str(_folder(root, lake))
-    given["mlruns"] = _folder(root, state.get("mlruns", "mlruns"))
+    given["mlruns"] = _folder(root, state.get("mlruns") or "mlruns")
     for market in MARKETS:
         given[market.name] = _merge(default_market(market.name), markets.get(market.name, {}))
     try:
         return Settings.model_validate(given)
     except ValidationError as error:
         raise SettingsError(_explain(error, origin)) from None
+
+
+def _section(value: object, name: str, origin: str) -> dict[str, Any]:
+    """A section must be a table of names and values."""
+    if not isinstance(value, dict):
+        msg = f"{origin}: {name} = {value!r} is not a section; write [{name}] and its settings below it"
+        raise SettingsError(msg)
+    return value
 
 
 def _folder(root: Path, name: object) -> Path:

@@ -28,7 +28,9 @@ def _month_asset(market: MarketSettings, arguments: dict[str, Any], run: RunMont
         group_name=market.name,
         owners=[OWNER],
         partitions_def=month_partitions(market),
-        backfill_policy=dg.BackfillPolicy.multi_run(max_partitions_per_run=6),
+        # All months of a backfill at once: the sessions that they serve then follow in one run too, in their order,
+        # which the shadow book needs.
+        backfill_policy=dg.BackfillPolicy.single_run(),
         tags={"market": market.name},
         pool=f"{market.name}_training",
         **arguments,

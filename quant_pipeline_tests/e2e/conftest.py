@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,9 +26,13 @@ from quant_pipeline_tests.e2e.worlds import (
 
 @dataclass(frozen=True, slots=True)
 class Traded:
-    """A desk that has traded: where it is, the exchanges it traded on, and the ticks of each market."""
+    """A desk that has traded: where it is, the exchanges it traded on, and the ticks of each market.
+
+    `crypto_only` is a copy from the time when it had traded crypto and knew nothing of stocks.
+    """
 
     place: Place
+    crypto_only: Place
     venues: Mapping[str, ExchangeHandle]
     ticks: Mapping[str, tuple[Tick, ...]]
 
@@ -44,13 +49,19 @@ def traded(
     tmp_path_factory: pytest.TempPathFactory, postgres: Dsn, venues: Mapping[str, ExchangeHandle]
 ) -> Iterator[Traded]:
     """History, models and live sessions of both markets in one desk; nobody has it open."""
-    with new_place(tmp_path_factory.mktemp("desk"), postgres, content(venues)) as place:
-        ticks: dict[str, tuple[Tick, ...]] = {}
+    ticks: dict[str, tuple[Tick, ...]] = {}
+
+    def trade_through(place: Place, name: str) -> None:
         with opened(place) as desk:
-            for name in NAMES:
-                make_history(desk, name, past_sessions(name)[-1])
-                ticks[name] = trade(desk, name, venues[name].admin)
-        yield Traded(place, venues, ticks)
+            make_history(desk, name, past_sessions(name)[-1])
+            ticks[name] = trade(desk, name, venues[name].admin)
+
+    with ExitStack() as stack:
+        place = stack.enter_context(new_place(tmp_path_factory.mktemp("desk"), postgres, content(venues)))
+        trade_through(place, "krw_crypto")
+        copy = stack.enter_context(cloned_place(tmp_path_factory.mktemp("crypto_only"), postgres, place))
+        trade_through(place, "us_equity")
+        yield Traded(place, copy, venues, ticks)
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ from quant_pipeline.storage.intents import intent
 from quant_pipeline.storage.orders import orders_between
 from quant_pipeline_tests.e2e.conftest import Traded
 from quant_pipeline_tests.e2e.desks import OpenDesk
-from quant_pipeline_tests.e2e.worlds import NAMES, SERVED_MONTH, live_sessions, past_sessions
+from quant_pipeline_tests.e2e.worlds import NAMES, SERVED_MONTH, TRAINED, live_sessions, past_sessions
 
 IN_LAKE: Final = ("indicators", "signals", "features", "predictions", "decisions", "performance")
 
@@ -57,7 +57,7 @@ def test_every_session_is_a_filled_partition_of_every_step(read: OpenDesk, name:
     for step in ("orders", "book"):
         assert materialized(read, name, step) == live | also, step
     for step in ("hyperparameters", "model"):
-        assert materialized(read, name, step) == {SERVED_MONTH.isoformat()}, step
+        assert materialized(read, name, step) == {month.isoformat() for month in TRAINED[name]}, step
 
 
 @pytest.mark.parametrize("name", NAMES)

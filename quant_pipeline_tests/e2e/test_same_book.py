@@ -11,7 +11,7 @@ from quant_pipeline.storage.decisions import latest_decisions
 from quant_pipeline.storage.shadow import shadow_state_hashes
 from quant_pipeline.storage.versions import current_versions
 from quant_pipeline_tests.e2e.desks import OpenDesk, Place, opened
-from quant_pipeline_tests.e2e.worlds import NAMES, SERVED_MONTH, live_sessions, past_sessions
+from quant_pipeline_tests.e2e.worlds import NAMES, TRAINED, live_sessions, past_sessions
 
 
 @pytest.fixture
@@ -37,11 +37,11 @@ def test_ticks_and_a_range_store_the_same_bytes(read: OpenDesk, ranged: OpenDesk
 
 @pytest.mark.parametrize("name", NAMES)
 def test_models_of_two_desks_are_the_same(read: OpenDesk, ranged: OpenDesk, name: str) -> None:
-    found = [current_versions(one.desk.db, name, "model", [SERVED_MONTH]) for one in (read, ranged)]
+    found = [current_versions(one.desk.db, name, "model", TRAINED[name]) for one in (read, ranged)]
 
     hashes = [{key: version.content_hash for key, version in versions.items()} for versions in found]
     assert hashes[0] == hashes[1]
-    assert len(set(hashes[0].values())) == len(read.settings.market(name).symbols)
+    assert len(set(hashes[0].values())) == len(TRAINED[name]) * len(read.settings.market(name).symbols)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -28,6 +28,8 @@ LIVE_FROM: Final = date(2026, 3, 2)
 LIVE: Final = {"us_equity": 4, "krw_crypto": 2}
 HISTORY: Final = {"us_equity": 200, "krw_crypto": 110}
 SERVED_MONTH: Final = date(2026, 3, 1)
+TRAINED: Final = {"us_equity": (date(2026, 2, 1), SERVED_MONTH), "krw_crypto": (SERVED_MONTH,)}
+"""The months with models. There is too little history for earlier ones."""
 
 # Models of so short a history are seldom sure, hence lower thresholds; early profits are taken so that there are sales.
 _AI: Final = {
@@ -41,7 +43,7 @@ _AI: Final = {
 _US: Final[dict[str, Any]] = {
     "symbols": ["MSFT", "XOM", "JPM", "NVDA"],
     "min_history_sessions": 40,
-    "ai": _AI,
+    "ai": {**_AI, "min_training_sessions": 150},
     "risk": {"take_profit_pct": 0.02},
 }
 _KRW: Final[dict[str, Any]] = {
@@ -109,7 +111,7 @@ def content(handles: Mapping[str, ExchangeHandle]) -> dict[str, Any]:
 
 
 def make_history(desk: OpenDesk, name: str, last: date) -> None:
-    """Everything from the first session to `last`, with the models of the month in which trading begins."""
+    """Everything from the first session to `last`, with all models that can be trained by then."""
     market = desk.settings.market(name)
     build_history(
         desk.defs,
@@ -117,7 +119,7 @@ def make_history(desk: OpenDesk, name: str, last: date) -> None:
         market,
         market.history_start,
         last,
-        months=[SERVED_MONTH],
+        months=TRAINED[name],
         progress=lambda _text, _part: None,
     )
 

@@ -95,9 +95,7 @@ def test_fine_tuning_makes_an_update_of_each_serving_model_for_the_sessions_to_c
     session = live_sessions(name)[-1]
     market = copied.settings.market(name)
     before = {v.id: v for v in list_model_versions(copied.desk.db, name)}
-    bases = {
-        v.symbol: v for v in before.values() if v.status in ("accepted", "promoted") and v.month == SERVED_MONTH
-    }
+    bases = {v.symbol: v for v in before.values() if v.status in ("accepted", "promoted") and v.month == SERVED_MONTH}
     assert bases
 
     run_job(copied.defs, copied.instance, market, "daily_model_finetuning", session)

@@ -125,7 +125,6 @@ def test_the_whole_graph_with_models_is_three_runs_and_ends_in_the_same_book(
     found = launched.web.finished_backfill(launched.whole, timeout=400)
 
     assert found["status"] == "COMPLETED_SUCCESS", found
-    for run in found["runs"]: print(run["startTime"]-found["runs"][0]["startTime"], sorted(stats["stepKey"].split("__")[1] for stats in run["stepStats"]), tags_of(run))
     steps = [sorted(stats["stepKey"].split("__")[1] for stats in run["stepStats"]) for run in found["runs"]]
     assert steps == [
         ["bars", "features", "indicators", "signals"],

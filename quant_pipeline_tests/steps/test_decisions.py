@@ -46,12 +46,11 @@ def _opinion(number: float) -> Say:
 
 def _say_something(desk: Desk, market: MarketSettings, starts: Sequence[datetime]) -> None:
     random = np.random.default_rng(11)
-    said: dict[date, dict[tuple[str, datetime], Say]] = {}
+    said: dict[tuple[str, datetime], Say] = {}
     for start in starts:
-        for symbol, number in zip(market.symbols, random.uniform(-1, 1, len(market.symbols)), strict=True):
-            said.setdefault(start.date(), {})[symbol, start] = _opinion(float(number))
-    for session, words in said.items():
-        store_said(desk, market, session, words)
+        numbers = random.uniform(-1, 1, len(market.symbols))
+        said |= {(symbol, start): _opinion(float(n)) for symbol, n in zip(market.symbols, numbers, strict=True)}
+    store_said(desk, market, said)
 
 
 def _daily_starts(sessions: Sequence[date] = SPAN) -> list[datetime]:
@@ -152,7 +151,7 @@ def test_a_changed_opinion_makes_the_next_version_and_keeps_the_old_row(desk: De
     rows, day = _rows(desk), SPAN[-1]
     start = calendar.daily_bar_start("nyse", day)
     said = {(symbol, start): HOLD for symbol in SYMBOLS} | {("AAA", start): Say(1, 0.04, confidence=0.71)}
-    store_said(desk, desk.settings.us_equity, day, said)
+    store_said(desk, desk.settings.us_equity, said)
     # Its hash is part of what a decision was made from.
     _run(desk, [day])
     after = {(d.symbol, d.session): d for d in _decided(desk)}
@@ -174,7 +173,7 @@ def test_a_changed_book_makes_new_versions_of_every_session_that_follows(desk: D
     before = {(d.symbol, d.session): d for d in _decided(desk)}
     day = next(d.session for d in _decided(desk) if d.reason == "buy_signal")
     start = calendar.daily_bar_start("nyse", day)
-    store_said(desk, desk.settings.us_equity, day, {(symbol, start): HOLD for symbol in SYMBOLS})
+    store_said(desk, desk.settings.us_equity, {(symbol, start): HOLD for symbol in SYMBOLS})
     _run(desk, [s for s in SPAN if s >= day])
     after = {(d.symbol, d.session): d for d in _decided(desk)}
     assert all(after[key].id == before[key].id for key in after if key[1] < day)
@@ -209,7 +208,7 @@ def test_a_bad_bar_becomes_a_hold_with_its_reason_in_a_range(desk: Desk, change:
     bad = BARS[(BARS["symbol"] == "BBB") & (BARS["ts"] == start)].assign(**change)
     store_bars(desk, US, "1d", bad)
     said = {(symbol, start.to_pydatetime()): BUY for symbol in SYMBOLS}
-    store_said(desk, market, day, said)
+    store_said(desk, market, said)
     _run(desk, SPAN)
     reasons = {d.symbol: (d.action, d.reason) for d in _decided(desk, [day])}
     assert reasons["BBB"] == (0, "bad_data")
@@ -222,7 +221,7 @@ def test_a_held_symbol_with_a_bad_bar_keeps_its_value_and_is_not_sold_on_it(desk
     flat = BARS.assign(open=100.0, high=100.0, low=100.0, close=100.0)
     store_bars(desk, US, "1d", flat)
     for session, start in zip(SPAN, _daily_starts(), strict=True):
-        store_said(desk, market, session, {(s, start): BUY if session == SPAN[0] else HOLD for s in SYMBOLS})
+        store_said(desk, market, {(s, start): BUY if session == SPAN[0] else HOLD for s in SYMBOLS})
     bad = flat[(flat["symbol"] == "AAA") & (flat["ts"] == pd.Timestamp(_daily_starts()[3]))]
     store_bars(desk, US, "1d", bad.assign(low=-50.0, close=-40.0))
     _run(desk, SPAN[:6])
@@ -235,7 +234,7 @@ def test_a_held_symbol_with_a_bad_bar_keeps_its_value_and_is_not_sold_on_it(desk
 def test_a_symbol_without_a_bar_has_no_decision_and_one_without_a_vote_has_no_history(desk: Desk) -> None:
     market, day = desk.settings.us_equity, SPAN[0]
     start = _daily_starts()[0]
-    store_said(desk, market, day, {("AAA", start): SELL})
+    store_said(desk, market, {("AAA", start): SELL})
     wider = market.model_copy(update={"symbols": (*SYMBOLS, "NEW")})
     context = RunContext(NOW, f"run-{next(_RUNS)}")
     decisions.run(desk, wider, [day], context)
@@ -252,16 +251,16 @@ def test_ticks_hour_by_hour_and_a_backfill_end_in_the_same_book(
     day, symbols = date(2026, 3, 1), ("KRW-AAA", "KRW-BBB", "KRW-CCC")
     random = np.random.default_rng(5)
     prices = {
-        s: {day: [(60 * h, round(1000.0 * float(random.uniform(0.97, 1.03)))) for h in range(8)]} for s in symbols
+        s: {day: [(60 * h, round(1000.0 * float(random.uniform(0.97, 1.03)))) for h in range(6)]} for s in symbols
     }
-    starts = [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in range(8)]
+    starts = [datetime(2026, 3, 1, hour, tzinfo=UTC) for hour in range(6)]
     world = build(KRW, prices, day, day, base_interval="1h")
     _say_something(world.desk, world.market, starts)
     for start in starts:
         world.tick(start + timedelta(hours=1))
         world.tick(start + timedelta(hours=1, minutes=5))
     ticked = _decided(world.desk, [day], KRW)
-    assert len(ticked) == 8 * 3
+    assert len(ticked) == 6 * 3
     assert {d.version for d in ticked} == {1}
     assert _rows(world.desk) == len(ticked)
     state = shadow_state_hashes(world.desk.db, KRW, day, day)

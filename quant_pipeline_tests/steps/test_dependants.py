@@ -6,14 +6,13 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
-from quant_pipeline.settings import MarketSettings
+from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.steps import bars, decisions, features, indicators, predictions, signals
 from quant_pipeline.steps.dependants import changed_sessions
 from quant_pipeline.steps.desk import Desk
@@ -21,6 +20,8 @@ from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.decisions import latest_decisions
+from quant_pipeline.storage.dsn import Dsn
+from quant_pipeline_tests.postgres import new_database
 from quant_pipeline_tests.steps.prices import daily_walk, store_bars
 from quant_pipeline_tests.steps.world import opened_desk, settings_for
 
@@ -60,13 +61,25 @@ def _recompute(desk: Desk, sessions: Sequence[date], at: datetime) -> None:
         step.run(desk, _market(desk), sessions, context)
 
 
+@pytest.fixture(scope="module")
+def computed(
+    postgres: Dsn, migrated_template: Dsn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Settings, Dsn]]:
+    """A desk on which ten sessions were imported and computed, to be copied; nobody stays connected to it."""
+    folder = tmp_path_factory.mktemp("desk")
+    settings = settings_for(folder, US, symbols=SYMBOLS, history_start=SESSIONS[0])
+    with new_database(postgres, template=migrated_template.database) as dsn:
+        with opened_desk(settings, Database(dsn)) as opened:
+            _import(opened, _bars(DONE), NOW)
+            _recompute(opened, DONE, NOW)
+        yield settings, dsn
+
+
 @pytest.fixture
-def desk(tmp_path: Path, database: Database) -> Iterator[Desk]:
-    """A desk on which ten sessions were imported and computed; today is the eleventh, an hour after its open."""
-    settings = settings_for(tmp_path, US, symbols=SYMBOLS, history_start=SESSIONS[0])
-    with opened_desk(settings, database) as opened:
-        _import(opened, _bars(DONE), NOW)
-        _recompute(opened, DONE, NOW)
+def desk(postgres: Dsn, computed: tuple[Settings, Dsn]) -> Iterator[Desk]:
+    """A copy of it; today is the eleventh session, an hour after its open."""
+    settings, template = computed
+    with new_database(postgres, template=template.database) as dsn, opened_desk(settings, Database(dsn)) as opened:
         yield opened
 
 
@@ -99,7 +112,7 @@ def test_several_corrections_are_one_span_from_the_first(desk: Desk) -> None:
     assert _changed(desk) == (DONE[2], DONE[-1])
 
 
-def test_bars_that_come_late_name_the_sessions_that_had_none(desk: Desk, tmp_path: Path) -> None:
+def test_bars_that_come_late_name_the_sessions_that_had_none(desk: Desk) -> None:
     # The day after the last computed one was imported when the desk was not looking.
     tomorrow = calendar.session_hours("nyse", SESSIONS[11]).opens_at
     _import(desk, _bars([TODAY]), tomorrow)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from datetime import UTC, date, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pytest
 from quant_pipeline.core.models.params import EnsembleParams
 from quant_pipeline.core.models.samples import Samples
 from quant_pipeline.markets import calendar
-from quant_pipeline.settings import MarketSettings
+from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.steps import features, training, tuning
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import training_data, training_sessions
@@ -44,17 +43,32 @@ def optuna(postgres: Dsn) -> Iterator[str]:
         yield dsn.sqlalchemy()
 
 
-@pytest.fixture
-def desk(tmp_path: Path, database: Database, optuna: str) -> Iterator[Desk]:
-    """A desk with features of two symbols with a year of bars, and of one that was listed two months ago."""
+@pytest.fixture(scope="module")
+def described(
+    postgres: Dsn, migrated_template: Dsn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Settings, Dsn]]:
+    """Features of two symbols with a year of bars and of one listed two months ago, to be copied."""
     ai = {"training_sessions": 300, "min_training_sessions": 150, "tuning_trials": 4, "tuning_symbols": 1}
-    settings = settings_for(tmp_path, US, symbols=("AAA", "BBB", "NEW"), history_start=SESSIONS[0], ai=ai)
-    with opened_desk(settings, database, studies=optuna) as opened:
+    folder = tmp_path_factory.mktemp("desk")
+    settings = settings_for(folder, US, symbols=("AAA", "BBB", "NEW"), history_start=SESSIONS[0], ai=ai)
+    with new_database(postgres, template=migrated_template.database) as dsn:
+        with opened_desk(settings, Database(dsn)) as opened:
+            for symbol, days, seed in (("AAA", SESSIONS, 1), ("BBB", SESSIONS, 2), ("NEW", LATE, 3)):
+                store_bars(opened, US, "1d", daily_walk(symbol, days, seed=seed))
+            features.run(opened, settings.us_equity, SESSIONS, _context())
+        yield settings, dsn
+
+
+@pytest.fixture
+def desk(postgres: Dsn, described: tuple[Settings, Dsn], optuna: str) -> Iterator[Desk]:
+    """A copy of it, with nothing tuned or trained."""
+    settings, template = described
+    with (
+        new_database(postgres, template=template.database) as dsn,
+        opened_desk(settings, Database(dsn), studies=optuna) as opened,
+    ):
         # Nothing of this needs MLflow's own tables; what is registered there is tested with the registry and end to end.
         opened.registry = None  # type: ignore[assignment]
-        for symbol, days, seed in (("AAA", SESSIONS, 1), ("BBB", SESSIONS, 2), ("NEW", LATE, 3)):
-            store_bars(opened, US, "1d", daily_walk(symbol, days, seed=seed))
-        features.run(opened, settings.us_equity, SESSIONS, _context())
         yield opened
 
 

@@ -80,7 +80,7 @@ def _market(desk: Desk) -> MarketSettings:
 
 def _say(desk: Desk, session: date, wishes: Mapping[str, Say]) -> None:
     starts = calendar.daily_bar_start("nyse", session)
-    store_said(desk, _market(desk), session, {(symbol, starts): wish for symbol, wish in wishes.items()})
+    store_said(desk, _market(desk), {(symbol, starts): wish for symbol, wish in wishes.items()})
 
 
 def _run(

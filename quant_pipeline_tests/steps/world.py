@@ -88,7 +88,7 @@ class World:
         starts = bar or calendar.daily_bar_start(self.market.market.calendar, session)
         said = self.said.setdefault(session, {})
         said.update({(symbol, starts): wish for symbol, wish in wishes.items()})
-        store_said(self.desk, self.market, session, said)
+        store_said(self.desk, self.market, said)
 
     def tick(self, at: datetime, *, desk: Desk | None = None) -> Ticked:
         """Move the clock to `at` and run the live chain once, with the opinions that were written down."""
@@ -151,8 +151,8 @@ class World:
         assert self.held() == holdings
 
 
-def store_said(desk: Desk, market: MarketSettings, session: date, said: Mapping[tuple[str, datetime], Say]) -> None:
-    """Store what was said about all bars of a session the way the steps would."""
+def store_said(desk: Desk, market: MarketSettings, said: Mapping[tuple[str, datetime], Say]) -> None:
+    """Store what was said about (symbol, bar start) the way the steps would; replaces the sessions of these bars."""
     rows = [{"symbol": symbol, "ts": pd.Timestamp(ts), "wish": wish} for (symbol, ts), wish in sorted(said.items())]
     key = pd.DataFrame({"symbol": [r["symbol"] for r in rows], "ts": pd.DatetimeIndex([r["ts"] for r in rows])})
     key["ts"] = key["ts"].astype("datetime64[ns, UTC]")
@@ -167,14 +167,15 @@ def store_said(desk: Desk, market: MarketSettings, session: date, said: Mapping[
     opined = opined.assign(members_usable=[w.members for w in wishes], model_version_id="scripted", status="ok")
     opined = opined[np.isfinite(opined["expected_return"])].reset_index(drop=True)
     context = RunContext(datetime(2000, 1, 1, tzinfo=UTC), "scripted")
-    inputs = {(session, symbol): "scripted" for symbol in market.symbols}
+    sessions = sorted({starts.date() for _, starts in said})
+    inputs = {(session, symbol): "scripted" for session in sessions for symbol in market.symbols}
     for step, frame in ((signals.STEP, voted), (features.STEP, described), (predictions.STEP, opined)):
         write_step(
             desk,
             market.name,
             step,
             frame,
-            sessions=[session],
+            sessions=sessions,
             inputs=inputs,
             code_hash="",
             settings_hash="",

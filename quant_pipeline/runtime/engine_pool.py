@@ -15,6 +15,8 @@ from dagster_postgres.utils import create_pg_engine, set_pg_statement_timeout
 from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 
+from quant_pipeline.storage.pool_check import check_when_taken
+
 if TYPE_CHECKING:
     from dagster_postgres.auth import PgTokenProvider
 
@@ -71,10 +73,10 @@ def _create(spec: PoolSpec, token_provider: PgTokenProvider | None) -> Engine:
         pool_size=spec.size,
         max_overflow=spec.overflow,
         pool_recycle=spec.recycle,
-        # The server may have been restarted since a connection was last used.
-        pool_pre_ping=True,
         hide_parameters=True,
     )
+    # The server may have been restarted since a connection was last used.
+    check_when_taken(engine)
     timeout = spec.statement_timeout
     if timeout is not None:
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import create_engine, exc, text
-from sqlalchemy.pool import NullPool, QueuePool
+import psycopg2
+from sqlalchemy import create_engine, exc
+from sqlalchemy.pool import QueuePool
 
 from quant_pipeline.storage.dsn import Dsn, with_utc
+from quant_pipeline.storage.pool_check import check_when_taken
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,12 +79,14 @@ class Database:
 
         The lock lives on its own connection and ends with it: a killed holder blocks nobody.
         """
-        engine = create_engine(self.dsn.sqlalchemy(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
-        with engine.connect() as connection:
-            function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
-            result = connection.execute(text(f"SELECT {function}(:key)"), {"key": lock_key(name)}).scalar_one()
+        function = "pg_advisory_lock" if wait else "pg_try_advisory_lock"
+        # The bare driver: an engine of its own would ask the server about itself first, at each lock.
+        with closing(psycopg2.connect(self.dsn.adbc())) as connection, connection.cursor() as cursor:
+            connection.autocommit = True
+            cursor.execute(f"SELECT {function}(%s)", (lock_key(name),))
+            result = cursor.fetchone()
             # The waiting form returns void; reaching this line means that it was granted.
-            yield True if wait else bool(result)
+            yield wait or result == (True,)
 
     def close(self) -> None:
         """Close all pooled connections. The object may be used again afterwards and then connects anew."""
@@ -114,13 +118,10 @@ def lock_key(name: str) -> int:
 
 
 def _engine(dsn: Dsn, pool_size: int) -> Engine:
-    return create_engine(
-        dsn.sqlalchemy(),
-        pool_size=pool_size,
-        max_overflow=8,
-        pool_pre_ping=True,
-        connect_args=dict(with_utc(dsn.options)),
-    )
+    options = dict(with_utc(dsn.options))
+    engine = create_engine(dsn.sqlalchemy(), pool_size=pool_size, max_overflow=8, connect_args=options)
+    check_when_taken(engine)
+    return engine
 
 
 def _check_when_taken(pool: Pool) -> None:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 from contextlib import closing, suppress
+from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, text
+from sqlalchemy.dialects import registry
+from sqlalchemy.dialects.postgresql.psycopg2 import PGDialect_psycopg2
+from sqlalchemy.pool import QueuePool
 
 from quant_pipeline.storage.database import Database, lock_key
+from quant_pipeline.storage.pool_check import check_when_taken
 from quant_pipeline.storage.staging import query, run
 
 
@@ -102,17 +107,42 @@ def test_lock_ends_with_the_connection_of_a_killed_holder(database: Database) ->
 def test_pools_replace_connections_that_the_server_dropped(database: Database) -> None:
     with database.arrow() as connection, connection.cursor() as cursor:
         query(cursor, "SELECT 1 AS one")
+    with database.begin() as connection:
+        before = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
     with closing(Database(database.dsn)) as other, other.begin() as connection:
-        connection.execute(
+        ended = connection.execute(
             text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pid, pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )
+        assert (before, True) in [tuple(row) for row in ended]
     with database.arrow() as connection, connection.cursor() as cursor:
         assert query(cursor, "SELECT 1 AS one")["one"][0].as_py() == 1
     with database.begin() as connection:
         assert connection.execute(text("SELECT 1")).scalar_one() == 1
+
+
+@pytest.mark.parametrize(("idle_seconds", "asked"), [(30.0, 0), (0.0, 2)])
+def test_pool_asks_the_server_only_after_a_long_silence(database: Database, idle_seconds: float, asked: int) -> None:
+    pings: list[object] = []
+
+    class Counting(PGDialect_psycopg2):
+        supports_statement_cache = True
+
+        def do_ping(self, dbapi_connection: Any) -> bool:
+            pings.append(dbapi_connection)
+            return super().do_ping(dbapi_connection)
+
+    registry.impls["counting"] = lambda: Counting
+    engine = create_engine(database.dsn.sqlalchemy().replace("postgresql+psycopg2", "counting"), poolclass=QueuePool)
+    check_when_taken(engine, idle_seconds=idle_seconds)
+    for _ in range(3):
+        with engine.begin() as connection:
+            assert connection.execute(text("SELECT 1")).scalar_one() == 1
+    engine.dispose()
+
+    assert len(pings) == asked
 
 
 def test_closed_database_connects_anew(database: Database) -> None:

@@ -81,6 +81,7 @@ def run_demo(options: DemoOptions, console: Console) -> DemoResult:
     console.print(_source(options))
     with ExitStack() as stack:
         base = demo_settings(options, {})
+        _compile_meanwhile(base, stack)
         if options.data is not None:
             write_recorded_bars(options.data, base, console)
         server = embedded(base, fast=True)
@@ -107,6 +108,29 @@ def _source(options: DemoOptions) -> str:
         "this shows that everything works, not that it earns. So that weeks pass in minutes, crypto is collected by the "
         "hour and decided every 4 hours (default: by the minute, every hour); all thresholds are the defaults."
     )
+
+
+def _compile_meanwhile(settings: Settings, stack: ExitStack) -> None:
+    """Both workers need the same kernels soon; the second core has nothing to do while the databases are made."""
+    log = settings.home / "logs" / "kernels.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    _kept_process(["-m", "quant_pipeline.core.trading.warm_up"], log, dict(os.environ), stack)
+
+
+def _kept_process(
+    arguments: list[str], log: Path, environment: dict[str, str], stack: ExitStack
+) -> subprocess.Popen[bytes]:
+    """Start a Python process that ends with this one, however that comes, or when `stack` is left."""
+    file: IO[bytes] = stack.enter_context(log.open("wb"))
+    process = subprocess.Popen(  # noqa: S603 - this very program
+        keeper_command([sys.executable, *arguments], grace=_GRACE_SECONDS),
+        stdin=subprocess.PIPE,  # closed by our death; then the keeper ends the process
+        stdout=file,
+        stderr=subprocess.STDOUT,
+        env=environment,
+    )
+    stack.callback(_end, process)
+    return process
 
 
 def _start(options: DemoOptions, market: str, group: ProcessGroup, stack: ExitStack) -> _Worker:
@@ -144,16 +168,8 @@ def _start_worker(
         "ports": ports,
     }
     log = settings.home / "logs" / f"{market}.log"
-    file: IO[bytes] = stack.enter_context(log.open("wb"))
     environment = {**os.environ, "DAGSTER_EVENT_BATCH_SIZE": "1000", "PYTHONWARNINGS": "ignore"}
-    process = subprocess.Popen(  # noqa: S603 - this very program
-        keeper_command([sys.executable, "-m", "quant_pipeline.demo.worker", json.dumps(given)], grace=_GRACE_SECONDS),
-        stdin=subprocess.PIPE,  # closed by our death, however that comes; then the keeper ends the worker
-        stdout=file,
-        stderr=subprocess.STDOUT,
-        env=environment,
-    )
-    stack.callback(_end, process)
+    process = _kept_process(["-m", "quant_pipeline.demo.worker", json.dumps(given)], log, environment, stack)
     return _Worker(market, settings, process, log, settings.home / f"progress-{market}.jsonl")
 
 

@@ -30,7 +30,11 @@ def pause_command(
 def resume_command(
     market: _MarketOrAll, *, note: _Note = "", config: ConfigOption = None, as_json: JsonOption = False
 ) -> None:
-    """Trade again after a pause or a halt."""
+    """Trade again after a pause or a halt.
+
+    A switch set for `all` is taken back with `resume all`, one set for a market with `resume MARKET`: a market trades
+    when neither holds it back.
+    """
     _turn(market, "running", note, config, as_json=as_json)
 
 

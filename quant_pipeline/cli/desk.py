@@ -102,6 +102,12 @@ def open_database(settings: Settings) -> Iterator[Database]:
     from quant_pipeline.storage.database import Database
     from quant_pipeline.storage.migrate import check_revision
 
+    if not settings.postgres.host and not (settings.home / "postgres").exists():
+        msg = (
+            f"there is no desk in {settings.home} yet: `quant up` (or `quant migrate`) begins one; to use another one, "
+            "go to its folder or name its settings with --config"
+        )
+        raise CommandError(msg)
     with databases_of(settings) as found:
         if login_problem(found.quant) is not None:
             msg = f"the database {found.quant.database!r} does not exist yet; run `quant migrate` (or `quant up`)"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quant_pipeline.cli.desk import load, open_database, prepare_process
-from quant_pipeline.cli.errors import CommandError
+from quant_pipeline.cli.errors import BadInputError, CommandError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, MarketArgument, market_of, moment_of
 from quant_pipeline.cli.output import show
 
@@ -44,6 +44,7 @@ def tick(settings: Settings, market: MarketSettings, db: Database, at: datetime 
 
     Raises:
         CommandError: the run failed, or the market's clock cannot be read.
+        BadInputError: `at` lies before the market's first session.
     """
     import dagster as dg
 
@@ -52,6 +53,12 @@ def tick(settings: Settings, market: MarketSettings, db: Database, at: datetime 
     request = tick_request(market, at if at is not None else clock_of(settings, market))
     if isinstance(request, dg.SkipReason):
         return {"launched": False, "reason": request.skip_message}
+    if str(request.partition_key) < market.history_start.isoformat():
+        msg = (
+            f"--at belongs to session {request.partition_key}, but {market.name} begins on {market.history_start}; "
+            f"choose a later time, or an earlier markets.{market.name}.history_start"
+        )
+        raise BadInputError(msg)
     return _launch(settings, db, job_name(market, "smart_trading_pipeline"), request)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -26,6 +27,10 @@ KRW_WATCHLIST = (
 
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+_SYMBOLS = {
+    "alpaca": (r"[A-Z]{1,6}(\.[A-Z]{1,3})?", "'AAPL' or 'BRK.B'"),
+    "upbit": (r"KRW-[A-Z0-9]{1,12}", "'KRW-BTC'"),
+}
 INTERVAL_BARS_PER_DAY = {"1d": 1, "4h": 6, "1h": 24}
 
 
@@ -82,6 +87,18 @@ class VoteSettings(Section):
     weights: dict[str, Annotated[float, Field(ge=0, le=100)]] = Field(default_factory=dict)
     buy_at: Annotated[float, Field(gt=0, le=1)] = 0.2
     sell_at: Annotated[float, Field(ge=-1, lt=0)] = -0.2
+
+    @field_validator("weights")
+    @classmethod
+    def _strategies_exist(cls, weights: dict[str, float]) -> dict[str, float]:
+        if weights:
+            from quant_pipeline.core.strategies.registry import DEFAULT_WEIGHTS
+
+            unknown = sorted(set(weights) - set(DEFAULT_WEIGHTS))
+            if unknown:
+                msg = f"vote.weights names {unknown[0]!r}, which is no strategy; known: {', '.join(DEFAULT_WEIGHTS)}"
+                raise ValueError(msg)
+        return weights
 
 
 class OrderSettings(Section):
@@ -170,7 +187,8 @@ class MarketSettings(Section):
     @classmethod
     def _urls_are_whole(cls, url: str | None) -> str | None:
         if url is not None and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname):
-            msg = f"URL {url!r} is empty or not http(s)://host; leave the setting out to use the venue's own address"
+            shown = url.rpartition("@")[2]  # what stands before it may be a password
+            msg = f"URL {shown!r} is empty or not http(s)://host; leave the setting out to use the venue's own address"
             raise ValueError(msg)
         return url
 
@@ -182,11 +200,15 @@ class MarketSettings(Section):
         if self.mode is Mode.PAPER and self.market.venue == "upbit":
             msg = "markets.krw_crypto.mode 'paper' is impossible: Upbit has no paper accounts; use 'simulated'"
             raise ValueError(msg)
-        if self.market.venue == "upbit":
-            wrong = [symbol for symbol in self.symbols if not symbol.startswith("KRW-")]
-            if wrong:
-                msg = f"markets.krw_crypto.symbols holds {wrong[0]!r}; Upbit markets are written like 'KRW-BTC'"
-                raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _symbols_belong_here(self) -> Self:
+        pattern, example = _SYMBOLS[self.market.venue]
+        wrong = [symbol for symbol in self.symbols if not re.fullmatch(pattern, symbol)]
+        if wrong:
+            msg = f"markets.{self.name}.symbols holds {wrong[0]!r}; symbols of {self.name} are written like {example}"
+            raise ValueError(msg)
         return self
 
 

@@ -43,6 +43,14 @@ def test_a_new_desk_says_none_everywhere(migrated_desk: QuantDesk) -> None:
     assert "no run is queued" not in shown.stdout
 
 
+def test_where_there_is_no_desk_none_is_begun(embedded_desk: QuantDesk) -> None:
+    done = embedded_desk.run("status")
+    assert (done.code, done.stdout) == (1, "")
+    assert "there is no desk in" in done.stderr
+    assert "--config" in done.stderr
+    assert not list(embedded_desk.folder.rglob("postgres"))
+
+
 def test_bars_decisions_and_equity_are_summed_up(database: Database, settings: Settings, tmp_path: Path) -> None:
     import pyarrow as pa
 

@@ -52,6 +52,12 @@ def test_without_its_exchange_a_simulated_market_has_no_clock(migrated_desk: Qua
     assert "Traceback" not in done.stderr
 
 
+def test_a_time_before_the_first_session_exits_2(migrated_desk: QuantDesk) -> None:
+    done = migrated_desk.run("tick", "us_equity", "--at", "2015-03-02T15:00:00Z")
+    assert (done.code, done.stdout) == (2, "")
+    assert "belongs to session 2015-03-02, but us_equity begins on" in done.stderr
+
+
 def test_a_time_without_zone_exits_2(desk: QuantDesk) -> None:
     done = desk.run("tick", "us_equity", "--at", datetime(2026, 3, 2, tzinfo=UTC).replace(tzinfo=None).isoformat())
     assert (done.code, done.stdout) == (2, "")

@@ -92,7 +92,15 @@ def test_a_dotenv_file_beside_the_settings_is_read_under_the_process_environment
         ({"QUANT__MARKETS__US_EQUITY__MODE": "live"}, r"live_account is empty; name the account"),
         ({"QUANT__MARKETS__KRW_CRYPTO__MODE": "paper"}, r"Upbit has no paper accounts"),
         ({"QUANT__MARKETS__US_EQUITY__TRADING_URL": ""}, r"URL '' is empty"),
-        ({"QUANT__MARKETS__KRW_CRYPTO__SYMBOLS": '["BTC"]'}, r"holds 'BTC'; Upbit markets are written like 'KRW-BTC'"),
+        (
+            {"QUANT__MARKETS__KRW_CRYPTO__SYMBOLS": '["BTC"]'},
+            r"holds 'BTC'; symbols of krw_crypto are written like 'KRW-BTC'",
+        ),
+        (
+            {"QUANT__MARKETS__US_EQUITY__SYMBOLS": '["KRW-BTC"]'},
+            r"holds 'KRW-BTC'; symbols of us_equity are written like",
+        ),
+        ({"QUANT__MARKETS__US_EQUITY__VOTE__WEIGHTS__RSI": "1"}, r"'rsi', which is no strategy; known: ema_trend"),
         ({"QUANT__MARKETS__US_EQUITY__SYMBOLS": '["SPY","SPY"]'}, r"symbols name SPY more than once"),
         ({"QUANT__MARKETS__US_EQUITY__ORDERS__TYPE": "best"}, r"'best' needs orders\.time_in_force"),
         ({"QUANT__MARKETS__US_EQUITY__AI__TRAINING_SESSIONS": "100"}, r"min_training_sessions \(200\) is above"),
@@ -101,6 +109,12 @@ def test_a_dotenv_file_beside_the_settings_is_read_under_the_process_environment
 def test_what_cannot_be_meant_is_refused_with_the_value_and_the_remedy(environ: dict[str, str], message: str) -> None:
     with pytest.raises(SettingsError, match=message):
         from_environment(**environ)
+
+
+def test_a_mistyped_url_is_named_without_what_may_be_a_password() -> None:
+    with pytest.raises(SettingsError, match=r"URL 'host/path' is") as refused:
+        from_environment(QUANT__MARKETS__US_EQUITY__TRADING_URL="htp://me:secret-7@host/path")
+    assert "secret-7" not in str(refused.value)
 
 
 def test_live_needs_the_account_and_the_paper_switch_off(tmp_path: Path) -> None:

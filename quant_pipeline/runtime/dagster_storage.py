@@ -33,6 +33,7 @@ from quant_pipeline.runtime.engine_pool import PoolSpec, shared_engine, with_dri
 if TYPE_CHECKING:
     from dagster._config.config_schema import UserConfigSchema
     from dagster_postgres.auth import PgTokenProvider
+    from sqlalchemy import Connection
 
 _POOL_SIZE: Final = 4
 _MAX_OVERFLOW: Final = 16
@@ -68,6 +69,17 @@ class PooledRunStorage(_Pooled, PostgresRunStorage):
 
 class PooledEventLogStorage(_Pooled, PostgresEventLogStorage):
     """Event log over the shared pool."""
+
+    _has_column: frozenset[str] = frozenset()
+
+    def _has_asset_key_col_on_connection(self, conn: Connection, column_name: str) -> bool:
+        """Whether the asset table has a column: asked until it has, as columns do not go away.
+
+        The stock storage reads the table's definition anew whenever it looks at an asset, 3 ms each time.
+        """
+        if column_name not in self._has_column and super()._has_asset_key_col_on_connection(conn, column_name):
+            self._has_column |= {column_name}
+        return column_name in self._has_column
 
 
 class PooledScheduleStorage(_Pooled, PostgresScheduleStorage):

@@ -72,6 +72,21 @@ def counted_connects() -> Iterator[list[int]]:
         event.remove(Engine, "connect", count)
 
 
+@contextmanager
+def noted_statements() -> Iterator[list[str]]:
+    """Keeps every statement that SQLAlchemy sends in this process."""
+    statements: list[str] = []
+
+    def note(_c: object, _u: object, statement: str, *_rest: object) -> None:
+        statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
 def engines_of(instance: dg.DagsterInstance) -> set[Engine]:
     """The engines behind the three storages of an instance."""
     storages = (instance.run_storage, instance.event_log_storage, instance.schedule_storage)
@@ -158,7 +173,7 @@ def test_connections_that_the_server_cut_off_are_replaced(
     instance: dg.DagsterInstance, empty_database: Dsn, postgres: Dsn
 ) -> None:
     assert instance.get_runs() == []
-    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s"
+    cut = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s"
     with closing(psycopg2.connect(postgres.adbc())) as admin, admin.cursor() as cursor:
         cursor.execute(cut, (empty_database.database,))
         assert cursor.rowcount >= 1
@@ -236,3 +251,12 @@ def test_the_stock_form_of_the_configuration_works(tmp_path: Path, empty_databas
         assert engine.url.render_as_string(hide_password=False) == empty_database.sqlalchemy()
         assert engine.pool.size() == 2  # type: ignore[attr-defined]
     dispose_all()
+
+
+def test_the_definition_of_a_table_is_not_read_anew_by_each_look_at_an_asset(instance: dg.DagsterInstance) -> None:
+    instance.report_runless_asset_event(dg.AssetMaterialization("a"))
+    with noted_statements() as statements:
+        found = [instance.get_asset_records([dg.AssetKey("a")]) for _ in range(3)]
+    assert [len(records) for records in found] == [1, 1, 1]
+    assert any("FROM asset_keys" in statement for statement in statements)
+    assert not any("pg_attribute" in statement for statement in statements)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from quant_pipeline.cli.errors import CommandError
 
@@ -23,15 +23,15 @@ _KNOWN_WARNING: Final = "Parameter `backfill_policy` of function"
 """Dagster calls this parameter beta, once for each of our assets, at every start."""
 
 
-def load(config: Path | None) -> Settings:
-    """The settings; a file named by an option counts for the processes started from here as well.
+def load(config: Path | None, changes: Mapping[str, Any] | None = None) -> Settings:
+    """The settings, with `changes` on top; a file named by an option counts for the processes started from here as well.
 
     Raises:
         SettingsError: they cannot be used.
     """
     from quant_pipeline.settings import load_settings
 
-    settings = load_settings(config)
+    settings = load_settings(config, changes=changes)
     if config is not None:
         os.environ["QUANT_CONFIG"] = str(config.resolve())
     return settings

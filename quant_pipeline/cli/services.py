@@ -85,20 +85,23 @@ def dagster_home(settings: Settings) -> Path:
 
 
 def exchange(settings: Settings) -> Service:
-    """The simulated exchange in wall time, with accounts that survive a restart."""
-    from quant_pipeline.exchange.config import config_to_json
+    """The simulated exchange in wall time, with accounts that survive a restart; with a venue's prices if so set."""
+    from quant_pipeline.exchange.config import CREDENTIALS, config_to_json
 
-    config = json.loads(config_to_json(exchange_config(settings)))
-    public = {name: value for name, value in config.items() if not name.endswith(("secret", "secret_key"))}
+    served = exchange_config(settings)
+    config = json.loads(config_to_json(served))
+    public = {name: value for name, value in config.items() if name not in CREDENTIALS}
     state = settings.home.resolve() / "exchange.journal"
     told = working_folder(settings) / "exchange.json"
     told.write_text(json.dumps(public | {"state_path": str(state)}) + "\n", encoding="utf-8")
     argv = _python("quant_pipeline.exchange", "--config", f"@{told}")
     ports = settings.ports
+    # Keys that stand in .env are not in the environment of this process.
+    keys = {"ALPACA_API_KEY": served.live_alpaca_key, "ALPACA_API_SECRET": served.live_alpaca_secret}
     return Service(
         "simulated exchange",
         argv,
-        environment(settings),
+        environment(settings) | (keys if served.live_us_equity else {}),
         ready=f"http://{LOOPBACK}:{ports.exchange_alpaca}/admin/clock",
         url=f"http://{LOOPBACK}:{ports.exchange_alpaca} (Alpaca), http://{LOOPBACK}:{ports.exchange_upbit} (Upbit)",
     )

@@ -12,14 +12,14 @@ from typing import Any
 from quant_pipeline.exchange.clock import ClockError, parse_time
 from quant_pipeline.exchange.engine import Engine
 from quant_pipeline.exchange.exchange import Exchange
-from quant_pipeline.exchange.http import Reply, Request, json_reply
+from quant_pipeline.exchange.http import Answer, Reply, Request, json_reply
 from quant_pipeline.exchange.orders import SimOrder
 from quant_pipeline.exchange.words import plain
 
-AdminEndpoint = Callable[[Exchange, Request], Reply]
+AdminEndpoint = Callable[[Exchange, Request], Answer]
 
 
-def admin_reply(exchange: Exchange, request: Request) -> Reply:
+def admin_reply(exchange: Exchange, request: Request) -> Answer:
     """Answer an admin request; any other address than loopback is refused."""
     if not _is_loopback(request.peer):
         return json_reply(403, {"error": "the admin API answers on loopback only"})
@@ -115,6 +115,19 @@ def _post_reset(exchange: Exchange, request: Request) -> Reply:
     return _get_clock(exchange, request)
 
 
+def _get_live(exchange: Exchange, _request: Request) -> Reply:
+    """How each market of a dry run is: see `live.market.LiveMarket.state`. Empty without one."""
+    now = exchange.now()
+    return json_reply(200, [live.state(now) for live in exchange.live.values()])
+
+
+async def _post_live(exchange: Exchange, request: Request) -> Reply:
+    """Bring each market of a dry run up to date now, also one whose venue is left alone after a failure."""
+    for name, live in exchange.live.items():
+        await live.poll(exchange.live_needs(name), probe=True)
+    return _get_live(exchange, request)
+
+
 ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/clock"): _get_clock,
     ("POST", "/admin/clock"): _post_clock,
@@ -123,6 +136,8 @@ ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/fills"): _get_fills,
     ("GET", "/admin/accounts"): _get_accounts,
     ("POST", "/admin/reset"): _post_reset,
+    ("GET", "/admin/live"): _get_live,
+    ("POST", "/admin/live"): _post_live,
 }
 
 

@@ -69,6 +69,14 @@ class AdminClient:
         """Cash, locks, fees, equity and holdings, by market name."""
         return {row["market"]: row for row in self._call("GET", "accounts")}
 
+    def live(self) -> dict[str, dict[str, Any]]:
+        """How the markets of a dry run are, by market name: `problem` is None while all is well."""
+        return {row["market"]: row for row in self._call("GET", "live")}
+
+    def poll(self) -> dict[str, dict[str, Any]]:
+        """Bring the markets of a dry run up to date now; how they are then."""
+        return {row["market"]: row for row in self._call("POST", "live")}
+
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock stays."""
         self._call("POST", "reset")

@@ -11,6 +11,7 @@ from typing import Any
 
 from quant_pipeline.exchange.bars.symbols import KRW_SYMBOLS, US_SYMBOLS
 from quant_pipeline.exchange.clock import parse_time
+from quant_pipeline.exchange.live.address import checked_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,11 @@ class ExchangeConfig:
     there is generated from `seed`. `state_path` is a journal file that makes accounts and orders survive a restart.
     Cash is per account, spreads are half spreads in basis points, `max_participation` caps a fill to that part of its
     bar's volume. Limits are per minute or second of real time, as each venue counts.
+
+    `live_us_equity` and `live_krw_crypto` make a dry run of a market: the URL of the venue whose prices are taken (empty:
+    prices of our own). Alpaca wants keys for that, its data is of `live_alpaca_feed`. The venue is asked every
+    `live_poll_seconds` of real time, at most at the `live_..._per_...` rates, a little below what it allows, and is
+    waited for `live_timeout_seconds`.
     """
 
     host: str = "127.0.0.1"
@@ -48,17 +54,27 @@ class ExchangeConfig:
     upbit_exchange_per_second: int = 30
     upbit_order_per_second: int = 8
     upbit_block_after: int = 20
+    live_us_equity: str = ""
+    live_krw_crypto: str = ""
+    live_alpaca_key: str = field(default="", repr=False)
+    live_alpaca_secret: str = field(default="", repr=False)
+    live_alpaca_feed: str = "iex"
+    live_alpaca_per_minute: int = 190
+    live_upbit_per_second: int = 9
+    live_poll_seconds: int = 5
+    live_timeout_seconds: int = 5
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be served.
 
         Raises:
-            ValueError: a number is out of range, or the clock is neither "wall" nor a time.
+            ValueError: a number is out of range, the clock is neither "wall" nor a time, or a dry run lacks something.
         """
         if self.clock != "wall":
             parse_time(self.clock)
         positive = [f.name for f in dataclasses.fields(self) if f.name.endswith(("_per_minute", "_per_second"))]
-        for name in [*positive, "upbit_block_after", "usd_cash", "krw_cash"]:
+        positive += ["upbit_block_after", "usd_cash", "krw_cash", "live_poll_seconds", "live_timeout_seconds"]
+        for name in positive:
             if getattr(self, name) <= 0:
                 msg = f"exchange setting {name} = {getattr(self, name)} must be positive"
                 raise ValueError(msg)
@@ -69,7 +85,28 @@ class ExchangeConfig:
         if self.max_participation is not None and not 0 < self.max_participation <= 1:
             msg = f"exchange setting max_participation = {self.max_participation} must be above 0 and at most 1"
             raise ValueError(msg)
+        self._check_live()
 
+    @property
+    def live_markets(self) -> tuple[str, ...]:
+        """The markets whose prices come from a venue."""
+        return tuple(name for name in ("us_equity", "krw_crypto") if getattr(self, f"live_{name}"))
+
+    def _check_live(self) -> None:
+        if self.live_us_equity:
+            checked_url("live_us_equity", "alpaca", self.live_us_equity)
+            if not (self.live_alpaca_key and self.live_alpaca_secret):
+                msg = (
+                    "exchange setting live_us_equity needs Alpaca's keys: set ALPACA_API_KEY and ALPACA_API_SECRET in "
+                    "the environment or in .env (those of a paper account will do)"
+                )
+                raise ValueError(msg)
+        if self.live_krw_crypto:
+            checked_url("live_krw_crypto", "upbit", self.live_krw_crypto)
+
+
+CREDENTIALS = ("alpaca_secret", "upbit_secret_key", "live_alpaca_key", "live_alpaca_secret")
+"""Settings that belong on no command line, in no file and in no log."""
 
 _DECIMALS = ("usd_cash", "krw_cash", "half_spread_bp_us", "half_spread_bp_krw", "max_participation")
 _PATHS = ("data_dir", "state_path")

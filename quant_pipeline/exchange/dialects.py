@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable
 from email.utils import format_datetime
+from typing import TYPE_CHECKING
 
 from quant_pipeline.exchange.admin import admin_reply
 from quant_pipeline.exchange.alpaca import words as alpaca_words
@@ -14,7 +15,7 @@ from quant_pipeline.exchange.alpaca.data import data_routes
 from quant_pipeline.exchange.alpaca.orders import order_routes
 from quant_pipeline.exchange.alpaca.reference import reference_routes
 from quant_pipeline.exchange.exchange import Exchange
-from quant_pipeline.exchange.http import Handler, Reply, Request, json_reply
+from quant_pipeline.exchange.http import Answer, Handler, Reply, Request, json_reply, later
 from quant_pipeline.exchange.limits import Admission, Allowance, Limiter
 from quant_pipeline.exchange.routing import Route, find_route
 from quant_pipeline.exchange.upbit import words as upbit_words
@@ -22,11 +23,13 @@ from quant_pipeline.exchange.upbit.auth import TokenCheck
 from quant_pipeline.exchange.upbit.candles import candle_routes
 from quant_pipeline.exchange.upbit.quotation import quotation_routes
 from quant_pipeline.exchange.upbit.trading import trading_routes
+from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY
+
+if TYPE_CHECKING:
+    from quant_pipeline.exchange.live.market import LiveMarket
 
 _QUOTATION_GROUPS = ("market", "candles", "ticker", "orderbook")
 _ID_PARAMETERS = ("client_order_id", "identifier")
-
-Answer = Callable[[Request], Reply]
 
 
 def alpaca_handler(exchange: Exchange) -> Handler:
@@ -45,7 +48,7 @@ def alpaca_handler(exchange: Exchange) -> Handler:
         }
     )
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Answer:
         found = find_route(routes, request)
         group = "data" if request.path.startswith("/v2/stocks") else "trading"
         refused = check_keys(request, config.alpaca_key, config.alpaca_secret, data=group == "data")
@@ -62,7 +65,8 @@ def alpaca_handler(exchange: Exchange) -> Handler:
             return json_reply(429, {"message": "too many requests."} if group == "data" else message, headers)
         if found is None:
             return _with(alpaca_words.error(404, 40410000, "endpoint not found."), headers)
-        return _with(_call(found, request), headers)
+        live = exchange.live.get(US_EQUITY.name) if group == "data" else None
+        return _with(_call(found, request, live), headers)
 
     return _logged(exchange, "alpaca", answer)
 
@@ -85,7 +89,7 @@ def upbit_handler(exchange: Exchange) -> Handler:
     )
     tokens = TokenCheck(config.upbit_access_key, config.upbit_secret_key)
 
-    def answer(request: Request) -> Reply:
+    def answer(request: Request) -> Answer:
         found = find_route(routes, request)
         if found is None:
             return upbit_words.quotation_error(404, "no Route matched with those values")
@@ -98,14 +102,17 @@ def upbit_handler(exchange: Exchange) -> Handler:
         headers = {"Remaining-Req": f"group={chosen.group}; min={admission.limit * 60}; sec={admission.remaining}"}
         if not admission.allowed:
             return _with(_too_many(admission, public=public), headers)
-        return _with(_call(found, request), headers)
+        live = exchange.live.get(KRW_CRYPTO.name) if public else None
+        return _with(_call(found, request, live), headers)
 
     return _logged(exchange, "upbit", answer)
 
 
-def _call(found: tuple[Route, dict[str, str]], request: Request) -> Reply:
-    """The endpoint's answer. What wraps an endpoint, such as injected faults, belongs here."""
+def _call(found: tuple[Route, dict[str, str]], request: Request, live: LiveMarket | None) -> Answer:
+    """The endpoint's answer, or in a dry run the venue's. What wraps an endpoint, such as injected faults, belongs here."""
     chosen, names = found
+    if live is not None and live.takes(request):
+        return live.answer(request)
     return chosen.endpoint(request, names)
 
 
@@ -118,25 +125,40 @@ def _too_many(admission: Admission, *, public: bool) -> Reply:
     return upbit_words.error(status, "too_many_requests", message)
 
 
-def _with(reply: Reply, headers: dict[str, str]) -> Reply:
-    return Reply(reply.status, reply.body, {**reply.headers, **headers}, reply.content_type)
+def _with(answer: Answer, headers: dict[str, str]) -> Answer:
+    def add(reply: Reply) -> Reply:
+        return Reply(reply.status, reply.body, {**reply.headers, **headers}, reply.content_type)
+
+    return add(answer) if isinstance(answer, Reply) else later(answer, add)
 
 
-def _logged(exchange: Exchange, dialect: str, answer: Answer) -> Handler:
+def _logged(exchange: Exchange, dialect: str, answer: Handler) -> Handler:
     """The dialect with the admin API beside it and every other request in the log, failed ones too."""
 
-    def handle(request: Request) -> Reply:
+    def log(request: Request, status: int) -> dict[str, str]:
+        """A line in the log; the headers that every answer has."""
+        at = exchange.clock.now()
+        exchange.log.add(dialect, request.method, request.path, status, at, _client_id(request))
+        # Upbit has no clock endpoint: clients take the venue's time from this header.
+        return {"Date": format_datetime(at, usegmt=True)}
+
+    async def wait(request: Request, awaited: Awaitable[Reply]) -> Reply:
+        try:
+            reply = await awaited
+        except Exception:
+            log(request, 500)
+            raise
+        return Reply(reply.status, reply.body, {**reply.headers, **log(request, reply.status)}, reply.content_type)
+
+    def handle(request: Request) -> Answer:
         if request.path == "/admin" or request.path.startswith("/admin/"):
             return admin_reply(exchange, request)
-        status = 500
         try:
-            reply = answer(request)
-            status = reply.status
-        finally:
-            at, client_id = exchange.clock.now(), _client_id(request)
-            exchange.log.add(dialect, request.method, request.path, status, at, client_id)
-        # Upbit has no clock endpoint: clients take the venue's time from this header.
-        return _with(reply, {"Date": format_datetime(at, usegmt=True)})
+            given = answer(request)
+        except Exception:
+            log(request, 500)
+            raise
+        return _with(given, log(request, given.status)) if isinstance(given, Reply) else wait(request, given)
 
     return handle
 

@@ -200,7 +200,8 @@ class Engine:
     def _next(self, order: SimOrder, at: int) -> Event | None:
         """The next event up to `at` that changes the order; how far it was looked is remembered."""
         while True:
-            event = next_event(order, self.feed, self.rules.match, at)
+            known = self.feed.horizon(order.ticket.symbol, order.looked_until, at)
+            event = next_event(order, self.feed, self.rules.match, known)
             if event.kind is not EventKind.NOTHING:
                 return event
             if event.look_from == order.looked_until:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import TYPE_CHECKING
 
 from quant_pipeline.exchange.bars.files import FileBars
 from quant_pipeline.exchange.bars.generator import GeneratedBars
@@ -13,11 +14,16 @@ from quant_pipeline.exchange.config import ExchangeConfig
 from quant_pipeline.exchange.engine import Engine, EngineRules
 from quant_pipeline.exchange.feed import Feed
 from quant_pipeline.exchange.journal import Journal
+from quant_pipeline.exchange.live.feed import LiveFeed
+from quant_pipeline.exchange.live.memory import poll_needs
 from quant_pipeline.exchange.matching import MatchRules
 from quant_pipeline.exchange.orders import SimOrder
 from quant_pipeline.exchange.request_log import RequestLog
 from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market
 from quant_pipeline.markets.rules import fee_rates
+
+if TYPE_CHECKING:
+    from quant_pipeline.exchange.live.market import LiveMarket
 
 ALPACA_QTY_DECIMALS = 9
 """Alpaca takes fractions of a share to nine decimals, finer than the lots the desk trades."""
@@ -30,13 +36,15 @@ class Exchange:
         """Open the accounts, or take them up again from `config.state_path`.
 
         Raises:
-            ValueError: the data folder or the state file does not fit.
+            ValueError: the data folder, the state file or a dry run does not fit.
         """
         self.config = config
         self.clock = Clock(config.clock)
         self.log = RequestLog()
         self.engines: dict[str, Engine] = {}
-        self._journal = Journal(config.state_path, config.seed) if config.state_path is not None else None
+        self.live: dict[str, LiveMarket] = {}
+        path = config.state_path
+        self._journal = None if path is None else Journal(path, config.seed, config.live_markets)
         self._feeds = {market.name: self._feed(market) for market in (US_EQUITY, KRW_CRYPTO)}
         self._open_accounts()
         if self._journal is not None:
@@ -58,6 +66,11 @@ class Exchange:
         for engine in self.engines.values():
             engine.advance(at)
         return at
+
+    def live_needs(self, market: str) -> dict[str, int | None]:
+        """What the account of a market needs prices for: see `live.memory.poll_needs`."""
+        engine = self.engines[market]
+        return poll_needs(engine.open_orders(), engine.account.holdings)
 
     def move_clock(self, *, to: datetime | None = None, seconds: float = 0.0) -> None:
         """Move a clock that is moved by hand, to a time or so many seconds ahead.
@@ -86,13 +99,24 @@ class Exchange:
     def _feed(self, market: Market) -> Feed:
         config = self.config
         stocks = market.venue == "alpaca"
+        half_spread = config.half_spread_bp_us if stocks else config.half_spread_bp_krw
         source: BarSource
         folder = None if config.data_dir is None else config.data_dir / market.name
+        if market.name in config.live_markets:
+            if folder is not None and folder.is_dir():
+                msg = (
+                    f"data_dir holds bars of {market.name} and live_{market.name} names a venue; leave one of them out"
+                )
+                raise ValueError(msg)
+            from quant_pipeline.exchange.live.factory import live_market  # with its HTTP client, for a dry run only
+
+            self.live[market.name] = live_market(market, config, self.clock.now)
+            return LiveFeed(self.live[market.name].memory, half_spread)
         if folder is not None and folder.is_dir():
             source = FileBars(market, folder)
         else:
             source = GeneratedBars(market, config.seed, config.us_symbols if stocks else config.krw_symbols)
-        return Feed(source, config.half_spread_bp_us if stocks else config.half_spread_bp_krw)
+        return Feed(source, half_spread)
 
     def _open_accounts(self) -> None:
         config = self.config

@@ -54,11 +54,16 @@ class Feed:
         self.market: Market = source.market
         self._half_spread = half_spread_bp * _BASIS_POINT
         self._table = session_table(self.market.name)
-        self.listed = frozenset(source.symbols())
+        self._listed = frozenset(source.symbols())
+
+    @property
+    def listed(self) -> frozenset[str]:
+        """The symbols that are traded here."""
+        return self._listed
 
     def lists(self, symbol: str) -> bool:
         """Whether the symbol is traded here."""
-        return symbol in self.listed
+        return symbol in self._listed
 
     def bars(self, symbol: str, seconds: int, start: int, end: int, now: datetime) -> BarColumns:
         """Bars of `seconds` stamped in [start, end) as seen at `now`: closed ones, and what the forming one has."""
@@ -135,3 +140,8 @@ class Feed:
     def matchable(self, symbol: str, start: int, at: int) -> BarColumns:
         """The finest bars that open in [start, at], whole: for matching, which takes care of what is closed at `at`."""
         return self.source.path(symbol, start, at + 1) if start <= at else empty_columns()
+
+    def horizon(self, symbol: str, look_from: int, at: int) -> int:
+        """Up to when an order not matched since `look_from` can be judged at `at`: a source of our own knows it all."""
+        del symbol, look_from
+        return at

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from urllib.parse import parse_qsl, unquote
@@ -57,11 +58,19 @@ def json_reply(status: int, content: object, headers: dict[str, str] | None = No
     return Reply(status, body, headers or {})
 
 
-Handler = Callable[[Request], Reply]
+Answer = Reply | Awaitable[Reply]
+"""An answer, or one that has to be waited for."""
+
+Handler = Callable[[Request], Answer]
+
+
+async def later(answer: Awaitable[Reply], change: Callable[[Reply], Reply]) -> Reply:
+    """`change` done to an answer once it is there."""
+    return change(await answer)
 
 
 class HttpProtocol(asyncio.Protocol):
-    """One connection: requests are answered in order, by a handler that does not wait."""
+    """One connection: requests are answered in order. A handler that has to wait holds up its own connection only."""
 
     def __init__(self, handler: Handler, connections: set[HttpProtocol]) -> None:
         """Answer with `handler`; register in `connections` while open."""
@@ -72,6 +81,8 @@ class HttpProtocol(asyncio.Protocol):
         self._url = b""
         self._headers: dict[str, str] = {}
         self._body = bytearray()
+        self._queue: deque[tuple[Request, bool]] = deque()
+        self._waiting: asyncio.Task[None] | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Remember the connection (called by asyncio)."""
@@ -83,6 +94,9 @@ class HttpProtocol(asyncio.Protocol):
         """Forget the connection (called by asyncio)."""
         del exc
         self._connections.discard(self)
+        self._queue.clear()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def close(self) -> None:
         """End the connection."""
@@ -131,13 +145,31 @@ class HttpProtocol(asyncio.Protocol):
             bytes(self._body),
             peer[0] if peer else "",
         )
+        self._queue.append((request, keep_alive))
+        if self._waiting is None:
+            self._answer_queue()
+
+    def _answer_queue(self) -> None:
+        """Answer what has been asked, up to an answer that has to be waited for."""
+        while self._queue:
+            request, keep_alive = self._queue.popleft()
+            try:
+                answer = self._handler(request)
+            except Exception:  # noqa: BLE001 - logged with its traceback, and the client is told
+                answer = _defect(request)
+            if not isinstance(answer, Reply):
+                self._waiting = asyncio.ensure_future(self._finish(request, answer, keep_alive=keep_alive))
+                return
+            self._send(answer, keep_alive=keep_alive)
+
+    async def _finish(self, request: Request, answer: Awaitable[Reply], *, keep_alive: bool) -> None:
         try:
-            reply = self._handler(request)
+            reply = await answer
         except Exception:  # noqa: BLE001 - logged with its traceback, and the client is told
-            # A defect of this server must not end it; the client sees what a broken venue would send.
-            _LOG.exception("unhandled error in %s %s", request.method, request.path)
-            reply = json_reply(500, {"code": 50010000, "message": "internal server error occurred"})
+            reply = _defect(request)
+        self._waiting = None
         self._send(reply, keep_alive=keep_alive)
+        self._answer_queue()
 
     def _send(self, reply: Reply, *, keep_alive: bool) -> None:
         if self._transport is None or self._transport.is_closing():
@@ -150,6 +182,12 @@ class HttpProtocol(asyncio.Protocol):
         self._transport.write("\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + reply.body)
         if not keep_alive:
             self._transport.close()
+
+
+def _defect(request: Request) -> Reply:
+    """A defect of this server must not end it; the client sees what a broken venue would send."""
+    _LOG.exception("unhandled error in %s %s", request.method, request.path)
+    return json_reply(500, {"code": 50010000, "message": "internal server error occurred"})
 
 
 def _phrase(status: int) -> str:

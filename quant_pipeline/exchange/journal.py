@@ -27,14 +27,15 @@ class Memory:
 class Journal:
     """Appends one line per change; the last line of each order and account counts. A torn last line is dropped."""
 
-    def __init__(self, path: Path, seed: int) -> None:
-        """Open or create the file at `path` for the generated market of `seed`.
+    def __init__(self, path: Path, seed: int, live: tuple[str, ...] = ()) -> None:
+        """Open or create the file at `path` for the generated market of `seed`; `live` markets have a venue's prices.
 
         Raises:
-            ValueError: the file belongs to another seed or is no state file.
+            ValueError: the file belongs to another seed or other prices, or is no state file.
         """
         self._path = path
         self._seed = seed
+        self._live = list(live)
         path.parent.mkdir(parents=True, exist_ok=True)
         self._lines = compact(self._read())
         self._rewrite(self._lines)
@@ -112,13 +113,22 @@ class Journal:
                 "use that seed, another state_path, or remove the file"
             )
             raise ValueError(msg)
+        if header.get("live", []) != self._live:
+            was, now = (", ".join(names) or "no market" for names in (header.get("live", []), self._live))
+            msg = (
+                f"{self._path} belongs to accounts with a venue's real prices for {was}, but the exchange starts with "
+                f"them for {now}: holdings bought at other prices; use another state_path (or state.home of the desk), "
+                "or remove the file"
+            )
+            raise ValueError(msg)
         return lines
 
     def _rewrite(self, lines: list[dict[str, Any]]) -> None:
         """Replace the file in one step."""
         fresh = self._path.with_name(self._path.name + ".new")
         with fresh.open("w", encoding="utf-8") as file:
-            for line in [{"exchange_state": 1, "seed": self._seed}, *lines]:
+            header = {"exchange_state": 1, "seed": self._seed} | ({"live": self._live} if self._live else {})
+            for line in [header, *lines]:
                 file.write(json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n")
             file.flush()
             os.fsync(file.fileno())

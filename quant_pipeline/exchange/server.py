@@ -8,7 +8,7 @@ import logging
 import signal
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 
 from quant_pipeline.exchange.client import AdminClient
@@ -138,11 +138,30 @@ async def _run(
     ]
     ports = [listener.getsockname()[1] for listener in sockets]
     _LOG.info("simulated exchange: Alpaca on port %d, Upbit on port %d", *ports)
-    ready.set()
-    await stop.wait()
-    for server in servers:
-        server.close()
-    for connection in tuple(connections):
-        connection.close()
-    for server in servers:
-        await server.wait_closed()
+    async with _keeping_up(exchange):
+        ready.set()
+        await stop.wait()
+        for server in servers:
+            server.close()
+        for connection in tuple(connections):
+            connection.close()
+        for server in servers:
+            await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def _keeping_up(exchange: Exchange) -> AsyncIterator[None]:
+    """The markets of a dry run are brought up to date by themselves."""
+    every = float(exchange.config.live_poll_seconds)
+    tasks = [
+        asyncio.ensure_future(live.keep_up(every, lambda name=name: exchange.live_needs(name)))  # type: ignore[misc]
+        for name, live in exchange.live.items()
+    ]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for live in exchange.live.values():
+            await live.upstream.close()

@@ -266,9 +266,14 @@ class PostgresSettings(Section):
 
 
 class ExchangeSettings(Section):
-    """The simulated exchange: its seed and its rate limits (requests each second)."""
+    """The simulated exchange: the seed of its prices, or the venue whose real prices a market has (a dry run).
+
+    `live_us_equity` and `live_krw_crypto` are addresses of market data; empty means prices of our own.
+    """
 
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 7
+    live_us_equity: str = ""
+    live_krw_crypto: str = ""
 
 
 class Secrets(Section):

@@ -13,7 +13,7 @@ import pandas as pd
 
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.exchange.bars.columns import BarColumns, Ints, empty_columns
-from quant_pipeline.exchange.bars.sessions import DAY, INTERVAL_SECONDS, rebucket, session_table
+from quant_pipeline.exchange.bars.sessions import INTERVAL_SECONDS, bar_bounds, rebucket
 from quant_pipeline.markets.market import Market
 
 _ENDINGS = (".parquet", ".csv", ".csv.gz")
@@ -124,24 +124,10 @@ def _read(market: Market, path: Path, seconds: int) -> BarColumns:
     if not (np.diff(ts) > 0).all() or not (np.isfinite(o + h + low + c) & (low > 0)).all():
         msg = f"{path} holds two bars of one time, or prices that are not positive numbers; import it again"
         raise ValueError(msg)
-    opens, closes = _bounds(market, ts, seconds)
+    opens, closes = bar_bounds(market, ts, seconds)
     value = (o + h + low + c) * 0.25 * v
     bars = BarColumns(ts, opens, closes, o, h, low, c, v, value).take(closes > opens)
     if not len(bars):
         msg = f"{path} holds no bar of a session of {market.name}; import it again"
         raise ValueError(msg)
     return bars
-
-
-def _bounds(market: Market, ts: Ints, seconds: int) -> tuple[Ints, Ints]:
-    """When the bars stamped `ts` opened and closed; an empty span for a bar outside all sessions."""
-    table = session_table(market.name)
-    if seconds >= DAY:
-        index = np.searchsorted(table.closes, ts, side="right")
-        known = index < len(table.days)
-        index = np.minimum(index, len(table.days) - 1)
-        known &= table.stamps[index] == ts
-        return table.opens[index], np.where(known, table.closes[index], table.opens[index])
-    index = np.minimum(np.searchsorted(table.closes, ts, side="right"), len(table.days) - 1)
-    opens = np.maximum(ts, table.opens[index])
-    return opens, np.minimum(ts + seconds, table.closes[index])

@@ -84,6 +84,20 @@ def rebucket(market: Market, bars: BarColumns, seconds: int) -> BarColumns:
     return aggregate(bars, slot, np.maximum(slot, opens), np.minimum(slot + seconds, closes))
 
 
+def bar_bounds(market: Market, ts: Ints, seconds: int) -> tuple[Ints, Ints]:
+    """When the bars stamped `ts` opened and closed; an empty span for a bar outside all sessions."""
+    table = session_table(market.name)
+    if seconds >= DAY:
+        index = np.searchsorted(table.closes, ts, side="right")
+        known = index < len(table.days)
+        index = np.minimum(index, len(table.days) - 1)
+        known &= table.stamps[index] == ts
+        return table.opens[index], np.where(known, table.closes[index], table.opens[index])
+    index = np.minimum(np.searchsorted(table.closes, ts, side="right"), len(table.days) - 1)
+    opens = np.maximum(ts, table.opens[index])
+    return opens, np.minimum(ts + seconds, table.closes[index])
+
+
 def week_or_month(day: date, unit: str) -> date:
     """The first day of the week (Monday) or month that holds `day`."""
     return day - timedelta(days=day.weekday()) if unit == "week" else day.replace(day=1)

@@ -103,7 +103,13 @@ def exchange(settings: Settings) -> Service:
         argv,
         environment(settings) | (keys if served.live_us_equity else {}),
         ready=f"http://{LOOPBACK}:{ports.exchange_alpaca}/admin/clock",
-        url=f"http://{LOOPBACK}:{ports.exchange_alpaca} (Alpaca), http://{LOOPBACK}:{ports.exchange_upbit} (Upbit)",
+        url=", ".join(
+            (
+                f"http://{LOOPBACK}:{ports.exchange_alpaca} (Alpaca)",
+                f"http://{LOOPBACK}:{ports.exchange_upbit} (Upbit)",
+                *(f"{market} at prices of {config[f'live_{market}']}" for market in served.live_markets),
+            )
+        ),
     )
 
 

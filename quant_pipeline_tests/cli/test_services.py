@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quant_pipeline.cli import services
+from quant_pipeline.cli.errors import BadInputError
 from quant_pipeline.dagster_instance import instance_config
 from quant_pipeline.settings import Settings, load_settings
 from quant_pipeline.storage.dsn import Dsn
@@ -83,6 +84,27 @@ def test_the_exchange_keeps_its_accounts_and_gets_the_watch_list(settings: Setti
     assert told["state_path"] == str(settings.home / "exchange.journal")
     assert told["alpaca_port"] == settings.ports.exchange_alpaca
     assert set(settings.us_equity.symbols) <= set(told["us_symbols"])
+
+
+def test_a_dry_run_is_started_with_its_venues_and_its_keys_in_the_environment_alone(
+    settings: Settings, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("ALPACA_API_KEY=key-of-dotenv\nALPACA_API_SECRET=top-secret\n", encoding="utf-8")
+    urls = {"live_us_equity": "https://data.alpaca.markets", "live_krw_crypto": "https://api.upbit.com"}
+    service = services.exchange(load_settings(changes={"exchange": urls}))
+    told = json.loads(Path(service.argv[-1].removeprefix("@")).read_text(encoding="utf-8"))
+    assert {name: told[name] for name in urls} == urls
+    assert told["us_symbols"] == list(settings.us_equity.symbols)
+    assert (service.env["ALPACA_API_KEY"], service.env["ALPACA_API_SECRET"]) == ("key-of-dotenv", "top-secret")
+    assert not [text for text in ("key-of-dotenv", "top-secret") if text in json.dumps(told) + " ".join(service.argv)]
+    usual = services.exchange(settings)
+    assert "key-of-dotenv" not in json.dumps(usual.env)
+
+
+def test_a_dry_run_without_keys_is_refused_before_anything_starts(settings: Settings) -> None:
+    told = {"exchange": {"live_us_equity": "https://data.alpaca.markets"}}
+    with pytest.raises(BadInputError, match="set ALPACA_API_KEY and ALPACA_API_SECRET"):
+        services.exchange(load_settings(changes=told))
 
 
 def test_log_names_are_file_names(settings: Settings) -> None:

@@ -16,6 +16,7 @@ import pytest
 
 from quant_pipeline.cli.dagster_api import DagsterApi
 from quant_pipeline.cli.services import LOCATION
+from quant_pipeline.exchange.client import AdminClient
 from quant_pipeline.runtime.postgres_files import PostgresFiles
 from quant_pipeline.settings import Settings, load_settings
 from quant_pipeline_tests.cli.quant_process import (
@@ -25,6 +26,7 @@ from quant_pipeline_tests.cli.quant_process import (
     read_document,
     wait_until_gone,
 )
+from quant_pipeline_tests.exchange.makers import exchange_at
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the embedded server needs Linux or macOS")
 
@@ -88,6 +90,26 @@ def test_a_desk_comes_up_refuses_a_second_one_stops_at_ctrl_c_and_comes_up_again
         os.kill(process.pid, signal.SIGKILL)
         process.wait(SECONDS)
         assert wait_until_gone(embedded_desk.folder, seconds=40) == {}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_a_desk_that_is_set_to_a_dry_run_has_the_venues_prices(migrated_desk: QuantDesk) -> None:
+    with exchange_at("wall") as venue:
+        live = {"QUANT__EXCHANGE__LIVE_KRW_CRYPTO": venue.upbit_url}
+        with migrated_desk.start("up", "--no-history", "--no-trade", "--json", env=live) as process:
+            content = read_document(process)
+            told = next(row["url"] for row in content["addresses"] if row["service"] == "simulated exchange")
+            admin = AdminClient(f"http://127.0.0.1:{settings_of(migrated_desk).ports.exchange_alpaca}")
+            state = admin.poll()
+            admin.close()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(SECONDS) == 130
+        assert list(state) == ["krw_crypto"]
+        assert (state["krw_crypto"]["upstream"], state["krw_crypto"]["problem"]) == (venue.upbit_url, None)
+        assert f"krw_crypto at prices of {venue.upbit_url}" in told
+        asked = {(row["method"], row["path"]) for row in venue.admin.requests()}
+    assert asked == {("GET", f"/v1/{what}") for what in ("market/all", "ticker", "orderbook", "candles/minutes/1")}
 
 
 @pytest.mark.slow

@@ -10,12 +10,22 @@ from threading import Event, Thread
 
 import pytest
 
-from quant_pipeline.exchange.http import MAX_BODY, HttpProtocol, Reply, Request, json_reply
+from quant_pipeline.exchange.http import MAX_BODY, Answer, HttpProtocol, Reply, Request, json_reply
 
 ASK = b"GET /path?a=1&b=%ED%95%9C HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
-def _answer(request: Request) -> Reply:
+async def _slow(request: Request) -> Reply:
+    await asyncio.sleep(0)
+    if request.path == "/slow/defect":
+        msg = "a defect after waiting"
+        raise RuntimeError(msg)
+    return json_reply(200, [request.path])
+
+
+def _answer(request: Request) -> Answer:
+    if request.path.startswith("/slow"):
+        return _slow(request)
     if request.path == "/defect":
         msg = "a defect"
         raise RuntimeError(msg)
@@ -87,6 +97,24 @@ def test_requests_sent_together_are_answered_in_order(address: tuple[str, int]) 
     answer = _exchange(address, together, answers=5)
     assert [answer.find(b'"/%d"' % n) for n in range(5)] == sorted(answer.find(b'"/%d"' % n) for n in range(5))
     assert answer.count(b"HTTP/1.1 200 OK") == 5
+
+
+def test_an_answer_that_is_waited_for_keeps_its_place(address: tuple[str, int]) -> None:
+    paths = ["/slow/1", "/2", "/slow/3", "/slow/4", "/5"]
+    together = b"".join(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode() for path in paths)
+    answer = _exchange(address, together, answers=5).decode()
+    places = [answer.find(f'"{path}"') for path in paths]
+    assert -1 not in places
+    assert places == sorted(places)
+
+
+def test_a_defect_after_waiting_is_a_500_and_the_server_goes_on(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    answer = _exchange(address, b"GET /slow/defect HTTP/1.1\r\nHost: x\r\n\r\n" + ASK, answers=2)
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert answer.count(b"HTTP/1.1 200 OK") == 1
+    assert "a defect after waiting" in caplog.text
 
 
 def test_chunked_bodies_are_put_together(address: tuple[str, int]) -> None:

@@ -93,8 +93,8 @@ class AlpacaWire:
         for n, (_, symbol) in enumerate(waiting):
             batch.append(symbol)
             start = since[batch[0]]
-            following = len(batch) + 1
-            if n + 1 == len(waiting) or following > _BATCH or following * (until - start) // MINUTE > MAX_BARS:
+            full = min(_BATCH, MAX_BARS // ((until - start) // MINUTE + 1))  # both ends are included
+            if n + 1 == len(waiting) or len(batch) >= full:
                 asked.append(self._bars_question(batch, "1Min", start, until))
                 batch = []
         return asked

@@ -46,7 +46,7 @@ class Venue:
 
 
 def run(
-    work: Callable[[Upstream, Venue, Clock], Coroutine[Any, Any, None]]
+    work: Callable[[Upstream, Venue, Clock], Coroutine[Any, Any, None]],
     *,
     venue: str = "upbit",
     per_second: float = 4.0,
@@ -56,7 +56,8 @@ def run(
     @asynccontextmanager
     async def opened() -> Any:
         address = VenueAddress(venue, "https://venue.test", per_second, 5.0, {"APCA-API-KEY-ID": "k"})
-        found = Upstream(address, lambda: AT, transport=httpx.MockTransport(answers), timer=lambda: clock.now, sleep=clock.sleep)
+        line = httpx.MockTransport(answers)
+        found = Upstream(address, lambda: AT, transport=line, timer=lambda: clock.now, sleep=clock.sleep)
         yield found
         await found.close()
 
@@ -85,9 +86,7 @@ def run(
         ("alpaca", "GET", "/v2/stocks/bars/../../account"),
     ],
 )
-def test_what_is_not_market_data_is_never_sent(
-    venue: str, method: str, path: str
-) -> None:
+def test_what_is_not_market_data_is_never_sent(venue: str, method: str, path: str) -> None:
     async def work(upstream: Upstream, answers: Venue, _clock: Clock) -> None:
         with pytest.raises(ValueError, match="is not market data"):
             await upstream.ask(Request(method, path))
@@ -116,9 +115,7 @@ def test_questions_of_a_group_are_evenly_apart_however_many_come_at_once() -> No
         ("alpaca", BARS, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "later"}),
     ],
 )
-def test_a_group_with_nothing_left_is_held_back(
-    venue: str, question: Request, headers: dict[str, str]
-) -> None:
+def test_a_group_with_nothing_left_is_held_back(venue: str, question: Request, headers: dict[str, str]) -> None:
     async def work(upstream: Upstream, answers: Venue, clock: Clock) -> None:
         answers.answer = httpx.Response(200, json=[], headers=headers)
         await upstream.ask(question)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import requests
 
-from quant_pipeline.core.values import OrderState
+from quant_pipeline.core.values import OrderRequest, OrderState, OrderType, Side
 from quant_pipeline.markets.market import MARKETS
 from quant_pipeline.venues.errors import VenueUnavailable
 from quant_pipeline_tests.exchange.live.conftest import (
@@ -208,16 +209,27 @@ def test_the_keys_go_to_the_venue_and_nowhere_else(caplog: pytest.LogCaptureFixt
     assert not [one for one in seen if "SIM-ALPACA" in str(one)]
 
 
-def test_bars_of_a_long_outage_are_told_from_its_beginning_on() -> None:
-    """An order that waits needs every minute since, over several pages of Upbit's."""
-    now = at("15:00")
+def test_after_a_long_outage_every_minute_since_an_order_is_known_over_several_pages() -> None:
+    now, later = at("15:00"), at("15:00") + timedelta(hours=15)
+    rests = OrderRequest(
+        "rests", "KRW-BTC", Side.BUY, order_type=OrderType.LIMIT, qty=Decimal(1), limit_price=Decimal(1_000_000)
+    )
     with fragile() as dry_run, broker("upbit", dry_run.url("upbit")) as desk:
         dry_run.line.fault = Misbehaviour.DROP
-        desk.submit(buy("upbit", "long-outage"))
+        for request in (rests, buy("upbit", "fills")):
+            desk.submit(request)
         dry_run.desk.admin.poll()
         dry_run.line.fault = None
-        dry_run.move((now + timedelta(hours=15)).strftime("%Y-%m-%d %H:%M:%S"))
-        filled = desk.find("long-outage", "KRW-BTC")
+        dry_run.move(later.strftime("%Y-%m-%d %H:%M:%S"))
+        filled = desk.find("fills", "KRW-BTC")
         assert filled is not None
         assert filled.state is OrderState.FILLED
         assert filled.fills[0].at <= now + timedelta(minutes=3)
+        with market_data("upbit", dry_run.url("upbit"), retries=ONCE) as data:
+            dry_run.line.fault = Misbehaviour.DROP
+            known = data.bars(["KRW-BTC"], "1m", now, later)
+            dry_run.line.fault = None
+            dry_run.desk.admin.poll()
+            told = data.bars(["KRW-BTC"], "1m", now, later)
+        assert known.equals(told)
+        assert len(told) > 800

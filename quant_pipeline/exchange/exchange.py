@@ -69,6 +69,7 @@ class Exchange:
 
     def live_needs(self, market: str) -> dict[str, int | None]:
         """What the account of a market needs prices for: see `live.memory.poll_needs`."""
+        self.now()
         engine = self.engines[market]
         return poll_needs(engine.open_orders(), engine.account.holdings)
 

@@ -42,9 +42,9 @@ class AlpacaWire:
             msg = f"{question.path} is answered with no object"
             raise TypeError(msg)
         if question.path in _LATEST:
-            self._learn_latest(question, content[_LATEST[question.path]], memory, now)
+            self._learn_latest(question, _told(content[_LATEST[question.path]]), memory, now)
         elif question.path == _SNAPSHOTS:
-            memory.learn_latest(_place(question), {symbol: dict(row) for symbol, row in content.items()}, now)
+            memory.learn_latest(_place(question), _told(content), now)
         elif question.path.endswith("/bars"):
             self._learn_bars(question, content, memory, now)
 
@@ -185,6 +185,11 @@ class AlpacaWire:
         adjustment, feed = question.value("adjustment") or "raw", question.value("feed") or self._feed
         named = (adjustment, feed, question.value("asof") or "")
         return "" if named == ("raw", self._feed, "") else "/".join(named)
+
+
+def _told(rows: dict[str, Json | None] | None) -> dict[str, Json]:
+    """The rows of symbols of which the venue knows something; it writes null for the others."""
+    return {symbol: dict(row) for symbol, row in (rows or {}).items() if row is not None}
 
 
 def _place(question: Request) -> str:

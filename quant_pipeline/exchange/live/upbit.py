@@ -185,19 +185,21 @@ def _told_at(row: Json) -> datetime:
 
 
 def _tick(symbol: str, memory: Memory) -> Tick | None:
-    """The last trade with the book round it; None until both are known."""
+    """The last trade with the book round it; None until both are known, and while a side of the book is empty."""
     ticker, book = memory.latest.get((TICKER, symbol)), memory.latest.get((BOOK, symbol))
     if ticker is None or book is None:
         return None
     bid, ask = _best(book)
+    if not (bid and ask):
+        return None
     traded_at, price = from_millis(ticker["trade_timestamp"]), exact(positive(ticker["trade_price"]))
     return Tick(symbol, price, traded_at, _told_at(book), exact(bid), exact(ask))
 
 
 def _best(book: Json) -> tuple[float, float]:
-    """Best bid and ask of an order book."""
-    best = book["orderbook_units"][0]
-    return positive(best["bid_price"]), positive(best["ask_price"])
+    """Best bid and ask of an order book; 0 for an empty side, as a market has it that is about to leave the list."""
+    units = book["orderbook_units"]
+    return (amount(units[0]["bid_price"]), amount(units[0]["ask_price"])) if units else (0.0, 0.0)
 
 
 def _rows_reply(rows: list[Any]) -> Reply:

@@ -153,11 +153,11 @@ def test_prices_that_are_none_are_not_taken_over(dry_run: Fragile, venue: str) -
 
 
 def _nonsense(venue: str, price: object, t: str) -> object:
+    side = price if price != 0 else -1  # an empty side is written as 0
     if venue == "alpaca":
-        side = price if price != 0 else -1  # an empty side is written as 0
         row = {"t": t, "p": price, "bp": side, "ap": side}
         return {"trades": {"AAPL": row}, "quotes": {"AAPL": row}}
-    unit = {"bid_price": price, "ask_price": price}
+    unit = {"bid_price": side, "ask_price": side}
     at = int(datetime.fromisoformat(t).timestamp() * 1000)
     return [
         {"market": "KRW-BTC", "timestamp": at, "trade_timestamp": at, "trade_price": price, "orderbook_units": [unit]}

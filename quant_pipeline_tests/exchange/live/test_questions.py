@@ -98,3 +98,23 @@ def test_a_quote_of_tomorrow_is_not_taken_over() -> None:
     with pytest.raises(ValueError, match="is in the future"):
         wire.learn(question, {"trades": {"AAPL": row}}, memory, NOW)
     assert memory.latest == {}
+
+
+def test_a_market_with_an_empty_book_has_no_quote_and_does_not_blind_the_others() -> None:
+    memory, wire, millis = Memory(KRW_CRYPTO, ("KRW-BTC", "KRW-OLD")), UpbitWire(), SECONDS * 1000
+    prices = {"KRW-BTC": [{"bid_price": 10.0, "ask_price": 11.0}], "KRW-OLD": [{"bid_price": 0, "ask_price": 0}]}
+    tickers = [{"market": name, "trade_price": 10.0, "timestamp": millis, "trade_timestamp": millis} for name in prices]
+    books = [{"market": name, "timestamp": millis, "orderbook_units": units} for name, units in prices.items()]
+    for path, rows in (("ticker", tickers), ("orderbook", books)):
+        wire.learn(Request("GET", f"/v1/{path}", "markets=KRW-BTC,KRW-OLD"), rows, memory, NOW)
+    assert list(memory.ticks) == ["KRW-BTC"]
+
+
+def test_a_stock_of_which_alpaca_knows_nothing_is_null_and_does_not_blind_the_others() -> None:
+    memory, wire = Memory(US_EQUITY, ("AAPL", "NEW")), AlpacaWire("iex")
+    row = {"t": NOW.isoformat(), "p": 10.0, "bp": 0, "ap": 10.5}
+    for path in ("trades", "quotes"):
+        question = wire.question(Request("GET", f"/v2/stocks/{path}/latest", "symbols=AAPL,NEW"))
+        wire.learn(question, {path: {"AAPL": row, "NEW": None}}, memory, NOW)
+    assert memory.symbols() == {"AAPL"}
+    assert (memory.ticks["AAPL"].bid, memory.ticks["AAPL"].ask) == (Decimal("10.0"), Decimal("10.5"))

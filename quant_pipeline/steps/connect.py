@@ -80,6 +80,7 @@ def venue_config(settings: Settings, market: MarketSettings) -> VenueConfig:
         secret=secret,
         live_account=market.live_account.strip() or None if market.mode is Mode.LIVE else None,
         feed=market.feed,
+        limits=settings.home / "rate-limits",
     )
 
 

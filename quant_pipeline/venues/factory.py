@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 from quant_pipeline.core.values import Mode
+from quant_pipeline.venues.alpaca import clients as alpaca
 from quant_pipeline.venues.alpaca.broker import AlpacaBroker
 from quant_pipeline.venues.alpaca.market_data import AlpacaMarketData
 from quant_pipeline.venues.hosts import (
@@ -18,9 +22,11 @@ from quant_pipeline.venues.hosts import (
     host_of,
     is_loopback,
 )
-from quant_pipeline.venues.limits import RateLimiter
+from quant_pipeline.venues.limits import ORDER_WAIT, RateLimiter
 from quant_pipeline.venues.protocols import Broker, MarketData
+from quant_pipeline.venues.shared_limits import SharedLimiter
 from quant_pipeline.venues.transport import DEFAULT_TIMEOUT, Timeout
+from quant_pipeline.venues.upbit import limits as upbit
 from quant_pipeline.venues.upbit.broker import UpbitBroker
 from quant_pipeline.venues.upbit.quotations import UpbitMarketData
 
@@ -31,7 +37,8 @@ class VenueConfig:
 
     `trading_url` and `data_url` are scheme, host and port; Upbit serves both from one host. `live_account` is Alpaca's
     account number, or for Upbit the name that `venues.upbit.clients.account_name` makes from the access key.
-    `feed` and `adjustment` concern Alpaca's bars only.
+    `feed` and `adjustment` concern Alpaca's bars only. `limits` is a folder in which all processes that use the venue
+    from this machine keep their common budgets of requests; without one each client keeps to itself.
     """
 
     venue: Literal["alpaca", "upbit"]
@@ -44,17 +51,17 @@ class VenueConfig:
     timeout: Timeout = DEFAULT_TIMEOUT
     feed: str = "iex"
     adjustment: str = "raw"
+    limits: Path | None = None
 
 
-def connect(
-    config: VenueConfig, *, trading_limiter: RateLimiter | None = None, data_limiter: RateLimiter | None = None
-) -> tuple[MarketData, Broker]:
-    """The clients for `config`. Nothing is sent yet; limiters shared with other processes may be given.
+def connect(config: VenueConfig) -> tuple[MarketData, Broker]:
+    """The clients for `config`. Nothing is sent yet.
 
     Raises:
         ValueError: mode, addresses and account do not fit together, or a value is missing; the text names the remedy.
     """
     check_mode(config)
+    trading_limiter, data_limiter = _limiters(config)
     if config.venue == "alpaca":
         return (
             AlpacaMarketData(
@@ -86,6 +93,29 @@ def connect(
             limiter=trading_limiter,
         ),
     )
+
+
+def _limiters(config: VenueConfig) -> tuple[RateLimiter | None, RateLimiter | None]:
+    """Shared limiters of trading and market data. Upbit counts quotations per IP address, all else is per account."""
+    if config.limits is None:
+        return None, None
+    account = sha256(config.key.encode()).hexdigest()[:12]
+    stem = config.limits / f"{config.venue}-{_file_name(config.data_url)}"
+    own = config.limits / f"{config.venue}-{_file_name(config.trading_url)}-{account}"
+    if config.venue == "alpaca":
+        data_stem = stem.with_name(f"{stem.name}-{account}")
+        return (
+            SharedLimiter(own, alpaca.BUDGETS, max_wait=ORDER_WAIT),
+            SharedLimiter(data_stem, alpaca.BUDGETS, max_wait=2 * alpaca.WINDOW),
+        )
+    return (
+        SharedLimiter(own, upbit.ACCOUNT, max_wait=ORDER_WAIT),
+        SharedLimiter(stem, upbit.QUOTATIONS, max_wait=upbit.PENALTY),
+    )
+
+
+def _file_name(url: str) -> str:
+    return urlsplit(url).netloc.replace(":", "-")
 
 
 def check_mode(config: VenueConfig) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import requests
 from requests.adapters import HTTPAdapter
 
+from quant_pipeline.venues.budgets import Announcement
 from quant_pipeline.venues.hosts import is_loopback
 from quant_pipeline.venues.limits import RateLimiter, ReadRetries
 
@@ -29,7 +30,7 @@ class VenueAdapter(HTTPAdapter):
         timeout: Timeout,
         limiter: RateLimiter,
         group_of: Callable[[str, str], str],
-        pause_of: Callable[[int, Mapping[str, str]], float],
+        announced: Callable[[int, Mapping[str, str]], Announcement],
         retries: ReadRetries,
     ) -> None:
         """Store what decides about requests.
@@ -38,14 +39,14 @@ class VenueAdapter(HTTPAdapter):
             timeout: seconds (connect, read).
             limiter: asked before every request.
             group_of: (method, path) -> the budget that a request counts against.
-            pause_of: (status, headers) -> seconds to hold that budget back.
+            announced: (status, headers) -> what the answer says about that budget.
             retries: of GET requests.
         """
         super().__init__()
         self._timeout = timeout
         self._limiter = limiter
         self._group_of = group_of
-        self._pause_of = pause_of
+        self._announced = announced
         self._retries = retries
 
     def send(  # type: ignore[override]
@@ -63,9 +64,12 @@ class VenueAdapter(HTTPAdapter):
 
     def _send_once(self, request: requests.PreparedRequest, options: dict[str, object]) -> requests.Response:
         group = self._group_of(request.method or "", (request.path_url or "").partition("?")[0])
-        self._limiter.before(group)
-        response = super().send(request, **options)  # type: ignore[arg-type]
-        self._limiter.pause(group, self._pause_of(response.status_code, response.headers))
+        permit, said = self._limiter.before(group), Announcement()
+        try:
+            response = super().send(request, **options)  # type: ignore[arg-type]
+            said = self._announced(response.status_code, response.headers)
+        finally:
+            self._limiter.after(permit, said)
         _ = response.content
         return response
 

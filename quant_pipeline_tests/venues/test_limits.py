@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from quant_pipeline.venues.alpaca import clients as alpaca
+from quant_pipeline.venues.budgets import Announcement, Budget
 from quant_pipeline.venues.errors import RateLimited
 from quant_pipeline.venues.limits import InProcessLimiter, ReadRetries
 from quant_pipeline.venues.upbit import limits as upbit
@@ -27,14 +26,17 @@ class Time:
         self.now += seconds
 
 
+BUDGETS = {"order": Budget(2, 1.0), "default": Budget(2, 1.0)}
+
+
 def _limiter(time: Time, max_wait: float = 10.0) -> InProcessLimiter:
-    return InProcessLimiter(max_wait=max_wait, monotonic=time.monotonic, sleep=time.sleep)
+    return InProcessLimiter(BUDGETS, max_wait=max_wait, monotonic=time.monotonic, sleep=time.sleep)
 
 
-def test_a_free_group_does_not_wait() -> None:
+def test_a_free_group_does_not_wait_for_another_one() -> None:
     time = Time()
     limiter = _limiter(time)
-    limiter.pause("order", 1.0)
+    limiter.after(limiter.before("order"), Announcement(pause=5.0))
     limiter.before("default")
     assert time.slept == []
 
@@ -42,43 +44,26 @@ def test_a_free_group_does_not_wait() -> None:
 def test_a_paused_group_waits_for_the_rest_of_its_pause_once() -> None:
     time = Time()
     limiter = _limiter(time)
-    limiter.pause("order", 1.0)
+    limiter.after(limiter.before("order"), Announcement(pause=3.0))
     time.now += 0.25
-    limiter.before("order")
-    limiter.before("order")
-    assert time.slept == [0.75]
-
-
-def test_a_shorter_pause_does_not_shorten_a_longer_one() -> None:
-    time = Time()
-    limiter = _limiter(time)
-    limiter.pause("order", 5.0)
-    limiter.pause("order", 1.0)
-    limiter.before("order")
-    assert time.slept == [5.0]
+    for _ in range(2):
+        limiter.after(limiter.before("order"), Announcement())
+    assert time.slept == [2.75]
 
 
 def test_too_long_a_wait_is_refused_instead() -> None:
     time = Time()
     limiter = _limiter(time, max_wait=2.0)
-    limiter.pause("order", 3.0)
+    limiter.after(limiter.before("order"), Announcement(pause=3.0))
     with pytest.raises(RateLimited) as caught:
         limiter.before("order")
     assert caught.value.retry_after == 3.0
     assert time.slept == []
 
 
-@given(st.lists(st.tuples(st.sampled_from(["a", "b"]), st.floats(0, 3), st.floats(0, 3)), max_size=30))
-def test_no_request_ever_leaves_inside_a_pause(steps: list[tuple[str, float, float]]) -> None:
-    time = Time()
-    limiter = _limiter(time)
-    free = {"a": 0.0, "b": 0.0}
-    for group, passed, pause in steps:
-        time.now += passed
-        limiter.before(group)
-        assert time.now >= free[group] - 1e-9
-        limiter.pause(group, pause)
-        free[group] = max(free[group], time.now + pause)
+def test_a_group_that_the_venue_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(ValueError, match="no budget is known for 'candels'; known are default, order"):
+        _limiter(Time()).before("candels")
 
 
 class Attempts:
@@ -134,41 +119,60 @@ def test_upbit_requests_count_against_the_group_that_its_header_names(method: st
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "seconds"),
+    ("status", "headers", "remaining", "pause"),
     [
-        (200, {"Remaining-Req": "group=candles; min=600; sec=9"}, 0.0),
-        (200, {"Remaining-Req": "group=order; min=59; sec=0"}, 1.0),
-        (200, {}, 0.0),
-        (200, {"Remaining-Req": "candles=0"}, 0.0),
-        (429, {}, 1.0),
-        (429, {"Retry-After": "7"}, 7.0),
-        (418, {}, 60.0),
-        (418, {"Retry-After": "300"}, 300.0),
+        (200, {"Remaining-Req": "group=candles; min=600; sec=9"}, 9, 0.0),
+        (200, {"Remaining-Req": "group=order; min=59; sec=0"}, 0, 0.0),
+        (200, {}, None, 0.0),
+        (200, {"Remaining-Req": "candles=0"}, None, 0.0),
+        (200, {"Retry-After": "9"}, None, 0.0),
+        (429, {}, None, 1.0),
+        (429, {"Retry-After": "7"}, None, 7.0),
+        (418, {}, None, 60.0),
+        (418, {"Retry-After": "300"}, None, 300.0),
     ],
 )
-def test_upbits_headers_say_how_long_to_hold_back(status: int, headers: dict[str, str], seconds: float) -> None:
-    assert upbit.pause_seconds(status, headers) == seconds
+def test_upbits_headers_say_what_is_left_and_how_long_to_hold_back(
+    status: int, headers: dict[str, str], remaining: int | None, pause: float
+) -> None:
+    assert upbit.announced(status, headers) == Announcement(None, remaining, resets_in=1.0, pause=pause)
 
 
 @pytest.mark.parametrize(
-    ("status", "headers", "seconds"),
+    ("headers", "limit", "remaining", "resets_in"),
     [
-        (200, {"X-RateLimit-Remaining": "199", "X-RateLimit-Reset": "1772463630"}, 0.0),
-        (200, {}, 0.0),
-        (200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1772463630"}, 30.0),
-        (200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1772463000"}, 1.0),
-        (200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1972463000"}, 60.0),
-        (200, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "soon"}, 1.0),
-        (429, {"X-RateLimit-Reset": "1772463610"}, 10.0),
-        (429, {"X-RateLimit-Reset": "99999999999999999999"}, 1.0),
-        (429, {"Retry-After": "5"}, 5.0),
-        (429, {"Retry-After": "500"}, 60.0),
+        (
+            {"X-RateLimit-Limit": "200", "X-RateLimit-Remaining": "199", "X-RateLimit-Reset": "1772463630"},
+            200,
+            199,
+            30.0,
+        ),
+        ({}, None, None, 1.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1772463000"}, None, 0, 1.0),
+        ({"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "1972463000"}, None, 0, 60.0),
+        ({"X-RateLimit-Limit": "many", "X-RateLimit-Reset": "soon"}, None, None, 1.0),
     ],
 )
-def test_alpacas_headers_say_how_long_to_hold_back(status: int, headers: dict[str, str], seconds: float) -> None:
+def test_alpacas_headers_say_what_is_left_of_what_and_until_when(
+    headers: dict[str, str], limit: int | None, remaining: int | None, resets_in: float
+) -> None:
     dated = {"Date": "Mon, 02 Mar 2026 15:00:00 GMT", **headers}
-    assert alpaca.pause_seconds(status, dated) == seconds
+    assert alpaca.announced(200, dated) == Announcement(limit, remaining, resets_in, pause=0.0)
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"X-RateLimit-Reset": "1772463610"}, 10.0),
+        ({"X-RateLimit-Reset": "99999999999999999999"}, 1.0),
+        ({"Retry-After": "5"}, 5.0),
+        ({"Retry-After": "500"}, 60.0),
+    ],
+)
+def test_after_a_429_alpaca_is_left_alone_until_the_reset(headers: dict[str, str], seconds: float) -> None:
+    dated = {"Date": "Mon, 02 Mar 2026 15:00:00 GMT", **headers}
+    assert alpaca.announced(429, dated).pause == seconds
 
 
 def test_alpacas_reset_without_a_date_is_a_whole_window_after_a_429() -> None:
-    assert alpaca.pause_seconds(429, {"X-RateLimit-Reset": "1772463610"}) == 60.0
+    assert alpaca.announced(429, {"X-RateLimit-Reset": "1772463610"}).pause == 60.0

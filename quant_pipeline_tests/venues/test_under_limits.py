@@ -11,6 +11,7 @@ import pytest
 from quant_pipeline.core.values import OrderRequest, OrderState, Side, VenueOrder
 from quant_pipeline.exchange.server import ExchangeConfig, running_exchange
 from quant_pipeline.venues.alpaca.broker import AlpacaBroker
+from quant_pipeline.venues.alpaca.clients import BUDGETS
 from quant_pipeline.venues.errors import RateLimited
 from quant_pipeline.venues.limits import InProcessLimiter
 from quant_pipeline_tests.venues import makers
@@ -71,13 +72,13 @@ def test_when_alpacas_minute_is_used_up_we_stop_before_it_says_so() -> None:
             base_url=running.alpaca_url,
             key=makers.ALPACA_KEY,
             secret=makers.ALPACA_SECRET,
-            limiter=InProcessLimiter(max_wait=0.01),
+            limiter=InProcessLimiter(BUDGETS, max_wait=0.01),
         )
         with closing(broker), pytest.raises(RateLimited) as caught:
             # A minute may turn over once meanwhile, so at most ten pass.
             _ = [broker.account() for _ in range(11)]
         statuses = [one["status"] for one in running.admin.requests(dialect="alpaca")]
     assert caught.value.retry_after is not None
-    assert 0 < caught.value.retry_after <= 60
+    assert 0 < caught.value.retry_after <= 61
     assert set(statuses) == {200}
     assert 5 <= len(statuses) <= 10

@@ -21,7 +21,7 @@ from quant_pipeline.core.values import (
 )
 from quant_pipeline.markets.market import US_EQUITY
 from quant_pipeline.venues.alpaca import parsing
-from quant_pipeline.venues.alpaca.clients import AlpacaAccess, close_client, trading_client
+from quant_pipeline.venues.alpaca.clients import BUDGETS, AlpacaAccess, close_client, trading_client
 from quant_pipeline.venues.alpaca.errors import NOT_FOUND, facts, read_error, submit_error
 from quant_pipeline.venues.errors import (
     BadRequest,
@@ -32,7 +32,7 @@ from quant_pipeline.venues.errors import (
     cause_text,
 )
 from quant_pipeline.venues.json_values import Json, listing, mapping, number, text, when
-from quant_pipeline.venues.limits import InProcessLimiter, RateLimiter, ReadRetries
+from quant_pipeline.venues.limits import ORDER_WAIT, InProcessLimiter, RateLimiter, ReadRetries
 from quant_pipeline.venues.order_checks import check_order
 from quant_pipeline.venues.per_thread import PerThread
 from quant_pipeline.venues.transport import DEFAULT_TIMEOUT, Timeout
@@ -76,7 +76,7 @@ class AlpacaBroker:
             ValueError: an argument cannot be right.
         """
         access = AlpacaAccess(base_url, key, secret, timeout, live_account)
-        limiter = limiter or InProcessLimiter(max_wait=10.0)
+        limiter = limiter or InProcessLimiter(BUDGETS, max_wait=ORDER_WAIT)
         retries = retries or ReadRetries()
         self._client = PerThread(lambda: trading_client(access, limiter, retries), close_client)
         self._live_account = live_account

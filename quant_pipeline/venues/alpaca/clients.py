@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from quant_pipeline.venues.budgets import Announcement, Budget
 from quant_pipeline.venues.hosts import checked_key, checked_url, refuse_live_without_account
 from quant_pipeline.venues.limits import RateLimiter, ReadRetries
 from quant_pipeline.venues.transport import Timeout, VenueAdapter, checked_timeout, mount
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 WINDOW = 60.0
 """Seconds of Alpaca's budget window (requests per minute)."""
+
+BUDGETS = {"trading": Budget(200, WINDOW), "data": Budget(200, WINDOW, at_once=0.1)}
+"""Budgets of one account until the first answer. Bars and the quotes that an order needs share one: bars are spread."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ def _harden(
     """No repetition inside alpaca-py (it would resend an order after a 504); timeouts and limits under it."""
     client._retry = 0  # noqa: SLF001 - there is no public way, and its constructor ignores 0
     adapter = VenueAdapter(
-        timeout=access.timeout, limiter=limiter, group_of=_group_of, pause_of=pause_seconds, retries=retries
+        timeout=access.timeout, limiter=limiter, group_of=_group_of, announced=announced, retries=retries
     )
     mount(client._session, access.base_url, adapter)  # noqa: SLF001 - no public way either
 
@@ -86,14 +90,23 @@ def _group_of(_method: str, path: str) -> str:
     return "data" if path.startswith("/v2/stocks") else "trading"
 
 
-def pause_seconds(status: int, headers: Mapping[str, str]) -> float:
-    """How long to hold back after an answer: until the stated reset when the budget is used up, else not at all.
+def announced(status: int, headers: Mapping[str, str]) -> Announcement:
+    """What an answer says about its budget; after a 429 nothing more is welcome until the stated reset."""
+    limit, left = headers.get("X-RateLimit-Limit", ""), headers.get("X-RateLimit-Remaining", "")
+    resets_in = _resets_in(status, headers)
+    return Announcement(
+        limit=int(limit) if limit.isdigit() else None,
+        remaining=int(left) if left.isdigit() else None,
+        resets_in=resets_in,
+        pause=resets_in if status == 429 else 0.0,
+    )
 
-    The wait is measured on the exchange's own `Date`, so that a wrong clock here does no harm; without one it is a
-    second, or a whole window after a 429.
+
+def _resets_in(status: int, headers: Mapping[str, str]) -> float:
+    """Seconds until the window ends, measured on the exchange's own `Date`, so that a wrong clock here does no harm.
+
+    Without a date it is a second, or a whole window after a 429.
     """
-    if status != 429 and headers.get("X-RateLimit-Remaining") != "0":
-        return 0.0
     retry_after = headers.get("Retry-After", "")
     if retry_after.isdigit():
         return min(float(retry_after), WINDOW)

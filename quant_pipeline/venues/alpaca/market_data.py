@@ -11,7 +11,7 @@ import pandas as pd
 import requests
 
 from quant_pipeline.core.values import Quote
-from quant_pipeline.venues.alpaca.clients import WINDOW, AlpacaAccess, close_client, data_client
+from quant_pipeline.venues.alpaca.clients import BUDGETS, WINDOW, AlpacaAccess, close_client, data_client
 from quant_pipeline.venues.alpaca.errors import read_error
 from quant_pipeline.venues.bar_frames import bar_frame, check_span, empty_bar_frame, venue_interval
 from quant_pipeline.venues.errors import VenueUnavailable, cause_text
@@ -67,7 +67,7 @@ class AlpacaMarketData:
         access = AlpacaAccess(base_url, key, secret, timeout)
         self._feed = _one_of("feed", feed, _FEEDS)
         self._adjustment = _one_of("adjustment", adjustment, _ADJUSTMENTS)
-        limiter = limiter or InProcessLimiter(max_wait=WINDOW)
+        limiter = limiter or InProcessLimiter(BUDGETS, max_wait=2 * WINDOW)
         retries = retries or ReadRetries()
         self._client = PerThread(lambda: data_client(access, limiter, retries), close_client)
 

@@ -18,6 +18,7 @@ from quant_pipeline.core.values import (
     VenueOrder,
 )
 from quant_pipeline.markets.market import KRW_CRYPTO
+from quant_pipeline.venues.budgets import Announcement
 from quant_pipeline.venues.errors import (
     BadRequest,
     OrderInDoubt,
@@ -27,14 +28,14 @@ from quant_pipeline.venues.errors import (
     cause_text,
 )
 from quant_pipeline.venues.json_values import listing, mapping
-from quant_pipeline.venues.limits import InProcessLimiter, RateLimiter, ReadRetries
+from quant_pipeline.venues.limits import ORDER_WAIT, InProcessLimiter, RateLimiter, ReadRetries
 from quant_pipeline.venues.order_checks import check_order
 from quant_pipeline.venues.per_thread import PerThread
 from quant_pipeline.venues.transport import DEFAULT_TIMEOUT, Timeout
 from quant_pipeline.venues.upbit import parsing
 from quant_pipeline.venues.upbit.clients import UpbitAccess, sdk_client
 from quant_pipeline.venues.upbit.errors import ORDER_NOT_FOUND, facts, read_error, submit_error
-from quant_pipeline.venues.upbit.limits import pause_seconds
+from quant_pipeline.venues.upbit.limits import ACCOUNT, announced
 
 if TYPE_CHECKING:
     import httpx
@@ -82,7 +83,7 @@ class UpbitBroker:
         """
         access = UpbitAccess(base_url, access_key, secret_key, timeout, live_account)
         self._account_id = access.account_id
-        self._limiter = limiter or InProcessLimiter(max_wait=10.0)
+        self._limiter = limiter or InProcessLimiter(ACCOUNT, max_wait=ORDER_WAIT)
         self._retries = retries or ReadRetries()
         self._client = PerThread(lambda: sdk_client(access), lambda client: client.close())
 
@@ -108,17 +109,13 @@ class UpbitBroker:
 
         check_order(KRW_CRYPTO, request)
         terms = _order_terms(request)
-        self._limiter.before("order")
         try:
-            raw = self._client.get().orders.with_raw_response.create(**terms)  # type: ignore[arg-type]
+            response = self._send("order", lambda upbit: upbit.orders.with_raw_response.create(**terms))  # type: ignore[arg-type]
         except sdk.APIStatusError as error:
-            self._limiter.pause("order", pause_seconds(error.status_code, error.response.headers))
             raise submit_error(error.status_code, error.response.text, request) from error
         except sdk.UpbitError as error:
             msg = f"order {request.client_id}: {cause_text(error.__cause__ or error)}"
             raise OrderInDoubt(msg) from error
-        response = raw.http_response
-        self._limiter.pause("order", pause_seconds(response.status_code, response.headers))
         try:
             order = parsing.order({"identifier": request.client_id, **mapping(response.json())})
         except _UNREADABLE as error:
@@ -196,23 +193,35 @@ class UpbitBroker:
     def _read_once[T](self, asked: str, call: Callable[[Upbit], _Raw], parse: Callable[[httpx.Response], T]) -> T:
         import upbit as sdk
 
-        self._limiter.before("default")
         try:
-            response = call(self._client.get()).http_response
+            response = self._send("default", call)
         except sdk.APIStatusError as error:
-            self._limiter.pause("default", pause_seconds(error.status_code, error.response.headers))
             if facts(error.response.text)[0] == ORDER_NOT_FOUND:
                 raise UnknownOrder(asked) from error
             raise read_error(error.status_code, error.response.text, asked) from error
         except sdk.UpbitError as error:
             msg = f"{asked}: no answer from Upbit: {cause_text(error.__cause__ or error)}"
             raise VenueUnavailable(msg) from error
-        self._limiter.pause("default", pause_seconds(response.status_code, response.headers))
         try:
             return parse(response)
         except _UNREADABLE as error:
             msg = f"{asked}: unreadable answer: {cause_text(error)}"
             raise VenueUnavailable(msg) from error
+
+    def _send(self, group: str, call: Callable[[Upbit], _Raw]) -> httpx.Response:
+        """One request under the budget of `group`; raises what upbit-sdk raises."""
+        import upbit as sdk
+
+        permit, said = self._limiter.before(group), Announcement()
+        try:
+            response = call(self._client.get()).http_response
+            said = announced(response.status_code, response.headers)
+        except sdk.APIStatusError as error:
+            said = announced(error.status_code, error.response.headers)
+            raise
+        finally:
+            self._limiter.after(permit, said)
+        return response
 
 
 def _as_clock(response: httpx.Response) -> VenueClock:

@@ -19,7 +19,7 @@ from quant_pipeline.venues.limits import InProcessLimiter, RateLimiter, ReadRetr
 from quant_pipeline.venues.per_thread import PerThread
 from quant_pipeline.venues.transport import DEFAULT_TIMEOUT, Timeout, VenueAdapter, checked_timeout, mount
 from quant_pipeline.venues.upbit import parsing
-from quant_pipeline.venues.upbit.limits import PENALTY, group_of, pause_seconds
+from quant_pipeline.venues.upbit.limits import PENALTY, QUOTATIONS, announced, group_of
 from quant_pipeline.venues.upbit.seam import Exchange, install
 
 _INTERVALS = {"1m": "minute1", "5m": "minute5", "15m": "minute15", "1h": "minute60", "4h": "minute240", "1d": "day"}
@@ -61,7 +61,7 @@ class UpbitMarketData:
         """
         self._base_url = checked_url("Upbit's address", base_url)
         timeout = checked_timeout(timeout)
-        limiter = limiter or InProcessLimiter(max_wait=PENALTY)
+        limiter = limiter or InProcessLimiter(QUOTATIONS, max_wait=PENALTY)
         retries = retries or ReadRetries()
         self._transport = install()
         self._session = PerThread(lambda: self._new_session(timeout, limiter, retries), requests.Session.close)
@@ -175,7 +175,7 @@ class UpbitMarketData:
     def _new_session(self, timeout: Timeout, limiter: RateLimiter, retries: ReadRetries) -> requests.Session:
         session = requests.Session()
         adapter = VenueAdapter(
-            timeout=timeout, limiter=limiter, group_of=group_of, pause_of=pause_seconds, retries=retries
+            timeout=timeout, limiter=limiter, group_of=group_of, announced=announced, retries=retries
         )
         mount(session, self._base_url, adapter)
         return session

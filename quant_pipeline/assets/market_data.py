@@ -51,9 +51,13 @@ def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, dagster reads only the bare class
         opened = desk.get()
         sessions = sessions_of(context)
-        found = bars.run(
-            opened, market, sessions, run_context(context, opened, market, options), collect=options.collect
-        )
+
+        def told(text: str, part: float) -> None:
+            context.log.info(f"{part:.0%}: {text}")
+            opened.progress(text, part)
+
+        run = run_context(context, opened, market, options)
+        found = bars.run(opened, market, sessions, run, collect=options.collect, progress=told)
         severity = dg.AssetCheckSeverity.ERROR if options.tick else dg.AssetCheckSeverity.WARN
         checks = [check_result(name, found.violations, severity) for name in CHECKS]
         return report(context, found.result, checks=checks)

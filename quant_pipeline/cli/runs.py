@@ -138,6 +138,7 @@ def open_graph(settings: Settings) -> Iterator[Graph]:
 
     def open_once(settings: Settings) -> Desk:
         desks.append(open_desk(settings))
+        desks[-1].progress = steps.within
         return desks[-1]
 
     provider = DeskProvider(settings, open_once)
@@ -159,6 +160,12 @@ class StepLog(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self._on_step: OnStep | None = None
+        self._within: Callable[[str, float], None] | None = None
+
+    def within(self, text: str, part: float) -> None:
+        """Show what the step in progress is doing, and which part of it is done."""
+        if self._within is not None:
+            self._within(text, part)
 
     def definition(self) -> dg.LoggerDefinition:
         """The logger under which runs are executed."""
@@ -185,19 +192,20 @@ class StepLog(logging.Handler):
     @contextmanager
     def shown(self, job: str, steps: int) -> Iterator[None]:
         """Show a bar of `steps` for the length of a block."""
-        done = 0
+        done, current = 0, ""
         with progress(job, total=steps) as bar:
 
             def on_step(name: str, ended: bool) -> None:  # noqa: FBT001 - see OnStep
-                nonlocal done
-                done += ended
+                nonlocal done, current
+                done, current = done + ended, name
                 bar(name, done)
 
             self._on_step = on_step
+            self._within = lambda text, part: bar(f"{current}: {text}", done + min(part, 0.99))
             try:
                 yield
             finally:
-                self._on_step = None
+                self._on_step = self._within = None
 
 
 def _is_orphan(run: dg.DagsterRun) -> bool:

@@ -132,6 +132,9 @@ class MarketSettings(Section):
     horizon_bars: Annotated[int, Field(ge=1, le=1000)]
     tick_minutes: Annotated[int, Field(ge=1, le=60)]
     history_start: date
+    catch_up_sessions: Annotated[int, Field(ge=1, le=10_000)]
+    recheck_bars: Annotated[int, Field(ge=0, le=1000)] = 3
+    collect_chunk_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 20_000
     capital: Annotated[float, Field(gt=0)]
     min_history_sessions: Annotated[int, Field(ge=1, le=2000)] = 120
     feed: Literal["iex", "sip", "upbit"] = "iex"
@@ -222,6 +225,7 @@ def default_market(name: str) -> dict[str, Any]:
             "horizon_bars": 1,
             "tick_minutes": 10,
             "history_start": date(2024, 1, 2),
+            "catch_up_sessions": 750,
             "capital": 100_000.0,
             "orders": {"expiry_minutes": 390, "slippage_bps": 5.0},
         }
@@ -232,7 +236,8 @@ def default_market(name: str) -> dict[str, Any]:
             "decision_interval": "1h",
             "horizon_bars": 24,
             "tick_minutes": 5,
-            "history_start": date(2025, 6, 1),
+            "history_start": date(2021, 1, 1),
+            "catch_up_sessions": 600,
             "capital": 100_000_000.0,
             "feed": "upbit",
             "orders": {"expiry_minutes": 60, "slippage_bps": 10.0},

@@ -13,7 +13,7 @@ from quant_pipeline.core.bars import Violation, validate_bars
 from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.collect import Collected, collect_recent, collect_sessions
+from quant_pipeline.steps.collect import Collected, Progress, collect_recent, collect_sessions, silent
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import (
@@ -40,14 +40,20 @@ class BarsReport:
 
 
 def run(
-    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, *, collect: bool = True
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    context: RunContext,
+    *,
+    collect: bool = True,
+    progress: Progress = silent,
 ) -> BarsReport:
     """Collect and check the bars of `sessions`; their data versions are what everything downstream depends on."""
     collected = Collected()
     if collect and context.tick:
         collected = collect_recent(desk, market, sessions[-1], context)
     elif collect:
-        collected = collect_sessions(desk, market, sessions, context)
+        collected = collect_sessions(desk, market, sessions, context, progress=progress)
     desk.run_bars.forget()
     frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
     violations = tuple(validate_bars(frame))

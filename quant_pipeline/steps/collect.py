@@ -5,9 +5,9 @@ What is stored is keyed by the time the venue returned. Whether the stored bars 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,7 @@ import pandas as pd
 from quant_pipeline.core.bars import interval_seconds
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.collect_plan import expected_bars, plan_chunks
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.steps.timing import bar_closes, session_column, session_span, session_starts
@@ -22,8 +23,11 @@ from quant_pipeline.storage.bars import read_bars, upsert_bars
 from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 
-RECHECK_BARS = 3
-"""Closed bars that every tick fetches again, so that a late correction overwrites."""
+Progress = Callable[[str, float], None]
+"""Told what is being fetched, and the part that is done (0 to 1)."""
+
+_SEEN_WHOLE = ("forming", "complete")
+"""Coverage of sessions that were fetched from their beginning on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,24 +49,61 @@ class Collected:
         )
 
 
+def silent(_text: str, _part: float) -> None:
+    """Progress that nobody wants to see."""
+
+
 def collect_recent(desk: Desk, market: MarketSettings, session: date, context: RunContext) -> Collected:
-    """Fetch what a tick needs: from the last stored bar of each symbol (less a re-check) to now."""
+    """Fetch what a tick needs: from what each symbol is known up to (less a re-check) to now."""
     interval = market.base_interval
     floor = session_starts(calendar.previous_session(market.market.calendar, session))
-    ends = bar_ends(desk.db, market.name, interval, _symbols(market, context))
-    step = timedelta(seconds=interval_seconds(interval))
-    starts = [max(floor, ends[s][1] - RECHECK_BARS * step) if s in ends else floor for s in _symbols(market, context)]
+    recheck = market.recheck_bars * timedelta(seconds=interval_seconds(interval))
+    known = _known_until(desk, market, interval, floor, context)
+    starts = [max(floor, known[s] - recheck) if s in known else floor for s in _symbols(market, context)]
     return _fetch(desk, market, interval, _symbols(market, context), min(starts), context)
 
 
-def collect_sessions(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> Collected:
-    """Fetch the sessions that were never fetched completely, in contiguous spans, at the interval that fits their age."""
+def collect_sessions(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, *, progress: Progress = silent
+) -> Collected:
+    """Fetch the sessions that were never fetched completely, piece by piece, at the interval that fits their age.
+
+    Bars and coverage of a piece are committed before the next one is asked for. Coverage alone says what is missing,
+    so a run that was killed is continued by any later one, which loses at most a piece.
+    """
     total = Collected()
-    missing = _uncovered(desk, market, sessions, context)
-    for interval, first, last in _spans(market, missing, context.now):
+    chunks = plan_chunks(market, _uncovered(desk, market, sessions, context), context.now)
+    rows, done = sum(chunk.rows for chunk in chunks), 0
+    for chunk in chunks:
+        first, last = chunk.sessions[0], chunk.sessions[-1]
+        symbols = chunk.symbols[0] if len(chunk.symbols) == 1 else f"{len(chunk.symbols)} symbols"
+        progress(f"{chunk.interval} bars of {symbols} from {first} to {last}", done / rows)
         start, end = session_span(first, last)
-        total += _fetch(desk, market, interval, _symbols(market, context), start, context, end=end)
+        total += _fetch(desk, market, chunk.interval, chunk.symbols, start, context, end=end)
+        done += chunk.rows
+    if chunks:
+        progress(f"{total.inserted} bars new, {total.changed} changed", 1.0)
     return total
+
+
+def _known_until(
+    desk: Desk, market: MarketSettings, interval: str, floor: datetime, context: RunContext
+) -> dict[str, datetime]:
+    """The start of the last bar of each symbol that is stored, or that would be if there had been a trade.
+
+    Coverage says up to when a session was seen: a market in which nobody trades is not asked about from its last trade
+    on again and again.
+    """
+    symbols, step = _symbols(market, context), interval_seconds(interval)
+    known = {symbol: last for symbol, (_, last) in bar_ends(desk.db, market.name, interval, symbols).items()}
+    if interval == "1d":
+        return known
+    for row in read_coverage(desk.db, market.name, symbols, floor.date(), context.now.date(), interval=interval):
+        if row.symbol in known and row.source == market.market.venue and row.status in _SEEN_WHOLE:
+            seen = datetime.fromtimestamp((int(row.checked_at.timestamp()) // step - 1) * step, UTC)
+            end = calendar.session_hours(market.market.calendar, row.session).closes_at - timedelta(seconds=step)
+            known[row.symbol] = max(known[row.symbol], min(seen, end))
+    return known
 
 
 def _symbols(market: MarketSettings, context: RunContext) -> tuple[str, ...]:
@@ -134,10 +175,8 @@ def _coverage_row(
     market: MarketSettings, interval: str, session: date, symbol: str, times: pd.Series | None, now: datetime
 ) -> Coverage:
     """What is there of one symbol's session; `times` are the starts of its stored bars."""
-    hours = calendar.session_hours(market.market.calendar, session)
-    length = int((hours.closes_at - hours.opens_at).total_seconds())
-    expected = 1 if interval == "1d" else length // interval_seconds(interval)
-    over = hours.closes_at <= now
+    expected = expected_bars(market, interval, session)
+    over = calendar.session_hours(market.market.calendar, session).closes_at <= now
     present = 0 if times is None else len(times)
     return Coverage(
         market=market.name,
@@ -160,30 +199,14 @@ def _coverage_row(
 def _begun(desk: Desk, market: MarketSettings, interval: str, symbols: Sequence[str], session: date) -> tuple[str, ...]:
     """The symbols whose bars of `session` were fetched from its beginning on by an earlier collection."""
     known = read_coverage(desk.db, market.name, symbols, session, session, interval=interval)
-    kept = ("forming", "complete")
-    return tuple(row.symbol for row in known if row.source == market.market.venue and row.status in kept)
+    return tuple(r.symbol for r in known if r.source == market.market.venue and r.status in _SEEN_WHOLE)
 
 
-def _uncovered(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> list[date]:
-    """Sessions for which some symbol was neither fetched completely nor imported, at any usable interval."""
+def _uncovered(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext
+) -> dict[date, tuple[str, ...]]:
+    """For each session the symbols that were neither fetched completely nor imported, at any usable interval."""
     symbols = _symbols(market, context)
     known = read_coverage(desk.db, market.name, symbols, sessions[0], sessions[-1])
     complete = {(row.session, row.symbol) for row in known if row.status in ("complete", "partial")}
-    return [s for s in sessions if any((s, symbol) not in complete for symbol in symbols)]
-
-
-def _spans(market: MarketSettings, sessions: Sequence[date], now: datetime) -> Iterator[tuple[str, date, date]]:
-    """Contiguous spans of `sessions` with the interval to collect them at."""
-    recent = now.date() - timedelta(days=market.recent_base_sessions)
-    current: tuple[str, date, date] | None = None
-    for session in sorted(sessions):
-        interval = market.base_interval if session >= recent else market.decision_interval
-        follows = current is not None and calendar.next_session(market.market.calendar, current[2]) == session
-        if current is not None and follows and current[0] == interval:
-            current = (interval, current[1], session)
-            continue
-        if current is not None:
-            yield current
-        current = (interval, session, session)
-    if current is not None:
-        yield current
+    return {s: tuple(symbol for symbol in symbols if (s, symbol) not in complete) for s in sessions}

@@ -49,9 +49,16 @@ class RunBars:
         return self._frame[(ts >= first) & (ts < last)].reset_index(drop=True)
 
 
+def _untold(_text: str, _part: float) -> None:
+    """Nobody watches."""
+
+
 @dataclass(slots=True)
 class Desk:
-    """Settings, storage and venues of one process. Not shared between threads: venue clients are one per thread."""
+    """Settings, storage and venues of one process. Not shared between threads: venue clients are one per thread.
+
+    `progress` is told what a long step is doing, and which part of it is done (0 to 1); commands show it as a bar.
+    """
 
     settings: Settings
     db: Database
@@ -63,6 +70,7 @@ class Desk:
     platform_hash: str
     core_hash: str = field(default_factory=code_hash)
     run_bars: RunBars = field(default_factory=RunBars)
+    progress: Callable[[str, float], None] = _untold
     _venues: dict[str, Venue] = field(default_factory=dict)
 
     def venue(self, market: MarketSettings) -> Venue:

@@ -24,7 +24,7 @@ from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.books import book_state
 from quant_pipeline.storage.cash import cash
 from quant_pipeline.storage.control import ControlState, control_state
-from quant_pipeline.storage.intents import Intent, IntentStatus, intent, open_intents, set_intent_status
+from quant_pipeline.storage.intents import Intent, IntentStatus, Leg, intent, open_intents, set_intent_status
 from quant_pipeline.storage.orders import LedgerOrder, order, orders_between, orders_of_intent
 from quant_pipeline.storage.risk import RiskState, risk_state
 from quant_pipeline.venues.order_protocol import resolve_doubtful, submit_once
@@ -171,7 +171,13 @@ def _sale_is_over(desk: Desk, one: Intent, now: datetime) -> bool:
 def _entry_veto(
     one: Intent, seen: Seen, day: RiskState, switch: ControlState, now: datetime
 ) -> tuple[Reason | None, bool]:
-    """Why an intent is not sent now, and whether that is final. Exits only need a fresh price."""
+    """Why an intent is not sent now, and whether that is final.
+
+    An exit that was decided is sent whatever the age of the quote: holding on is the greater risk. Everything that
+    opens a position needs a fresh price, and so does the sale that only makes room for another symbol.
+    """
+    if one.side is Side.SELL and one.leg is not Leg.REBALANCE_OUT:
+        return None, False
     if one.symbol not in seen.fresh:
         return Reason.STALE_QUOTE, False
     if one.side is Side.SELL:

@@ -11,12 +11,13 @@ from sqlalchemy import text
 
 from quant_pipeline.core.values import Origin
 from quant_pipeline.steps import bars
-from quant_pipeline.steps.collect import RECHECK_BARS, Collected
+from quant_pipeline.steps.collect import Collected
 from quant_pipeline.steps.desk import Venue
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.bars import read_bars
 from quant_pipeline.storage.coverage import Coverage, read_coverage
+from quant_pipeline.venues.errors import VenueUnavailable
 from quant_pipeline_tests.steps.conftest import Build
 from quant_pipeline_tests.steps.prices import store_bars
 from quant_pipeline_tests.steps.venue_fakes import AgeingData
@@ -28,9 +29,9 @@ MINUTES = timedelta(minutes=1)
 _RUNS = itertools.count()
 
 
-def _stocks(build: Build) -> World:
+def _stocks(build: Build, **changes: object) -> World:
     script = {"AAA": {MONDAY: [(0, 100.0)], TUESDAY: [(60, 101.0)]}, "BBB": {MONDAY: [(0, 50.0)]}}
-    return build(US, script, MONDAY, THURSDAY)
+    return build(US, script, MONDAY, THURSDAY, **changes)
 
 
 def _coins(build: Build, **changes: object) -> World:
@@ -93,15 +94,43 @@ def test_a_tick_stores_closed_minutes_and_never_the_forming_one(build: Build) ->
 
 
 def test_a_tick_asks_from_the_last_stored_bar_less_the_re_check(build: Build) -> None:
-    world = _coins(build)
+    world = _coins(build, recheck_bars=4)
     first = opens(KRW, TUESDAY) + 10 * MINUTES
     _tick(world, first)
     data = _spied(world)
     report = _tick(world, first + 5 * MINUTES)
     ((_, interval, start, end),) = data.asked
     last = first - MINUTES
-    assert (interval, start, end) == ("1m", last - RECHECK_BARS * MINUTES, first + 5 * MINUTES)
-    assert report.collected == Collected(inserted=10, changed=0, unchanged=2 * (RECHECK_BARS + 1), requested_spans=1)
+    assert (interval, start, end) == ("1m", last - 4 * MINUTES, first + 5 * MINUTES)
+    assert report.collected == Collected(inserted=10, changed=0, unchanged=2 * (4 + 1), requested_spans=1)
+
+
+def test_a_market_in_which_nobody_trades_is_not_asked_about_from_its_last_trade_on(build: Build) -> None:
+    script = {"KRW-AAA": {MONDAY: [(0, 1000.0)]}, "KRW-BBB": {MONDAY: [(0, 500.0)], TUESDAY: [(5, float("nan"))]}}
+    world = build(KRW, script, MONDAY, TUESDAY)
+    at = opens(KRW, TUESDAY) + 60 * MINUTES
+    _tick(world, at)
+    data = _spied(world)
+    _tick(world, at + MINUTES)
+    ((_, _, start, _),) = data.asked
+    assert start == at - MINUTES - world.market.recheck_bars * MINUTES
+    assert _coverage(world, "1m")[TUESDAY, "KRW-BBB"].present == 5
+
+
+def test_a_tick_each_minute_stores_every_bar_once_it_has_closed_and_follows_a_late_correction(build: Build) -> None:
+    world = _coins(build, tick_minutes=1)
+    first = opens(KRW, TUESDAY) + 10 * MINUTES
+    _tick(world, first)
+    for n in range(1, 6):
+        report = _tick(world, first + n * MINUTES + timedelta(seconds=7))
+        assert (report.collected.inserted, report.collected.changed) == (2, 0)
+        newest = _stored(world, "1m", TUESDAY)["ts"].max()
+        assert newest == pd.Timestamp(first + (n - 1) * MINUTES)
+    late = _stored(world, "1m", TUESDAY).query("symbol == 'KRW-BBB'").tail(1).assign(volume=1.0)
+    store_bars(world.desk, KRW, "1m", late, at=first + 5 * MINUTES)
+    for n, corrected in ((6, 1), (7, 0)):
+        assert _tick(world, first + n * MINUTES).collected.changed == corrected
+    assert set(_stored(world, "1m", TUESDAY)["volume"]) == {1000.0}
 
 
 def test_a_correction_of_the_last_bars_overwrites_what_was_stored(build: Build) -> None:
@@ -185,6 +214,48 @@ def test_a_range_limited_to_a_symbol_collects_and_records_that_one(build: Build)
     assert {symbol for _, symbol in _coverage(world, "1d")} == {"BBB"}
     report = _range(world, [MONDAY, TUESDAY])
     assert report.collected.inserted == 2
+
+
+def test_a_range_is_fetched_in_pieces_each_committed_before_the_next_is_asked_for(build: Build) -> None:
+    world = _stocks(build, collect_chunk_rows=2)
+    world.admin.set_clock(closes(US, WEDNESDAY))
+    data, told, stored = _spied(world), [], []
+    context = RunContext(world.admin.clock(), "in pieces")
+
+    def progress(text: str, part: float) -> None:
+        told.append((text, round(part, 2)))
+        stored.append((len(_coverage(world, "1d")), sum(len(_stored(world, "1d", d)) for d in (MONDAY, TUESDAY))))
+
+    report = bars.run(world.desk, world.market, [MONDAY, TUESDAY, WEDNESDAY], context, progress=progress)
+    assert told == [
+        ("1d bars of 2 symbols from 2026-03-02 to 2026-03-02", 0.0),
+        ("1d bars of 2 symbols from 2026-03-03 to 2026-03-03", 0.33),
+        ("1d bars of 2 symbols from 2026-03-04 to 2026-03-04", 0.67),
+        ("6 bars new, 0 changed", 1.0),
+    ]
+    assert stored == [(0, 0), (2, 2), (4, 4), (6, 4)]
+    assert (report.collected.requested_spans, len(data.asked)) == (3, 3)
+
+
+def test_pieces_that_were_fetched_before_a_failure_are_not_asked_for_again(build: Build) -> None:
+    world = _stocks(build, collect_chunk_rows=2)
+    world.admin.set_clock(closes(US, WEDNESDAY))
+    data = _spied(world)
+    data.fails_at = 2
+    with pytest.raises(VenueUnavailable):
+        _range(world, [MONDAY, TUESDAY, WEDNESDAY])
+    report = _range(world, [MONDAY, TUESDAY, WEDNESDAY])
+    assert (report.collected.inserted, report.collected.unchanged) == (4, 0)
+    assert [start.date() for _, _, start, _ in data.asked] == [MONDAY, TUESDAY, TUESDAY, WEDNESDAY]
+
+
+def test_a_symbol_that_is_new_is_collected_alone(build: Build) -> None:
+    world = _stocks(build)
+    world.admin.set_clock(closes(US, TUESDAY))
+    _range(world, [MONDAY, TUESDAY], symbols=("AAA",))
+    data = _spied(world)
+    _range(world, [MONDAY, TUESDAY])
+    assert [symbols for symbols, *_ in data.asked] == [("BBB",)]
 
 
 def test_old_sessions_are_collected_at_the_decision_interval_and_recent_ones_as_minutes(build: Build) -> None:

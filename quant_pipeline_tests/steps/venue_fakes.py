@@ -10,20 +10,28 @@ from decimal import Decimal
 import pandas as pd
 
 from quant_pipeline.core.values import Account, OrderRequest, Position, Quote, VenueClock, VenueOrder
+from quant_pipeline.venues.errors import VenueUnavailable
 from quant_pipeline.venues.protocols import Broker, MarketData
 
 
 @dataclass
 class AgeingData:
-    """Market data whose quotes of the symbols in `stale` are older than they should be, and `prices` other ones."""
+    """Market data whose quotes of the symbols in `stale` are older than they should be, and `prices` other ones.
+
+    The request for bars of number `fails_at` (from 1) gets no answer.
+    """
 
     inner: MarketData
     stale: dict[str, timedelta] = field(default_factory=dict)
     prices: dict[str, Decimal] = field(default_factory=dict)
     asked: list[tuple[tuple[str, ...], str, datetime, datetime]] = field(default_factory=list)
+    fails_at: int = 0
 
     def bars(self, symbols: Sequence[str], interval: str, start: datetime, end: datetime) -> pd.DataFrame:
         self.asked.append((tuple(symbols), interval, start, end))
+        if len(self.asked) == self.fails_at:
+            msg = "no answer"
+            raise VenueUnavailable(msg)
         return self.inner.bars(symbols, interval, start, end)
 
     def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:

@@ -47,6 +47,9 @@ class SharedLimiter(BudgetLimiter):
 
     @contextmanager
     def _opened(self, group: str) -> Iterator[GroupBudget]:
+        if sys.platform == "win32":
+            msg = "budgets are shared through file locks, which this system lacks; use Linux, macOS or WSL"
+            raise NotImplementedError(msg)
         budget = self._budget_of(group)
         self._stem.parent.mkdir(parents=True, exist_ok=True)
         # Opened anew each time: an inherited file would share its lock with the process that forked.
@@ -58,12 +61,11 @@ class SharedLimiter(BudgetLimiter):
             # The mapping ends with the last array that looks into it.
             yield GroupBudget(np.frombuffer(mmap.mmap(file, _BYTES), np.float64), budget)
         finally:
+            # Unlocked by name: the mapping holds the file open until the last array is gone.
+            fcntl.flock(file, fcntl.LOCK_UN)
             os.close(file)
 
     def _lock(self, file: int, group: str) -> None:
-        if sys.platform == "win32":
-            msg = "budgets are shared through file locks, which this system lacks; use Linux, macOS or WSL"
-            raise NotImplementedError(msg)
         deadline = time.monotonic() + _LOCK_SECONDS
         while True:
             try:

@@ -129,11 +129,11 @@ def test_nearly_everything_that_is_allowed_is_used(
     assert venue.passed / (30 * limit) > 0.98
 
 
-def test_a_long_way_to_the_venue_costs_nothing_where_enough_requests_are_under_way() -> None:
+def test_a_long_way_to_the_venue_costs_less_than_it_takes() -> None:
     venue = Window(10, 1.0, 0.5)
     Play(_group(), venue, 6, itertools.repeat((0.1, 0.1))).run(60.0)
     assert venue.refused == 0
-    assert venue.passed > 0.95 * 600
+    assert venue.passed > 0.9 * 600  # waiting a window after each answer would leave 10 requests every 1.2 seconds
 
 
 def test_the_budget_is_what_the_venue_announces() -> None:
@@ -190,8 +190,9 @@ def test_an_answer_that_comes_after_its_lease_takes_no_slot_from_its_successor()
 
 def test_a_clock_that_began_anew_holds_nobody_back() -> None:
     group = _group()
-    for _ in range(10):
-        group.give_back(_taken(group, 9_000_000.0), 9_000_000.1, Announcement(pause=5.0))
+    permits = [_taken(group, 9_000_000.0) for _ in range(10)]
+    for permit in permits[:-1]:
+        group.give_back(permit, 9_000_000.1, Announcement(pause=5.0))
     assert _taken(group, 12.0)
 
 

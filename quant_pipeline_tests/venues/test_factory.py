@@ -6,13 +6,15 @@ import subprocess
 import sys
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from quant_pipeline.core.values import Mode
 from quant_pipeline.venues.alpaca.broker import AlpacaBroker
 from quant_pipeline.venues.alpaca.market_data import AlpacaMarketData
-from quant_pipeline.venues.factory import VenueConfig, connect
+from quant_pipeline.venues.factory import VenueConfig, _limiters, connect
+from quant_pipeline.venues.shared_limits import SharedLimiter
 from quant_pipeline.venues.upbit.broker import UpbitBroker
 from quant_pipeline.venues.upbit.clients import account_name
 from quant_pipeline.venues.upbit.quotations import UpbitMarketData
@@ -127,3 +129,20 @@ sys.exit(str(heavy) if heavy else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_clients_of_one_account_share_their_budgets_and_clients_of_another_only_public_ones(tmp_path: Path) -> None:
+    def names(config: VenueConfig) -> tuple[str, str]:
+        data, broker = connect(replace(config, limits=tmp_path))
+        with closing(data), closing(broker):
+            trading, public = _limiters(replace(config, limits=tmp_path))
+        assert isinstance(trading, SharedLimiter)
+        assert isinstance(public, SharedLimiter)
+        return trading._stem.name, public._stem.name
+
+    for config in (UPBIT, ALPACA):
+        ours, others = names(config), names(replace(config, key="ANOTHER-KEY"))
+        assert ours == names(config)
+        assert ours[0] != others[0]
+        assert (ours[1] == others[1]) is (config.venue == "upbit")
+        assert config.key not in "".join(ours)

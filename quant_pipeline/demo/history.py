@@ -17,9 +17,13 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider
 from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 from quant_pipeline.settings import MarketSettings, Settings
+from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.timing import month_of, next_month
+from quant_pipeline.storage.shadow import last_shadow_session
 
 Progress = Callable[[str, float], None]
+_BARS_PART = 0.3
+"""The part of the work that fetching bars is shown as; the steps after it are quick."""
 MONTHS = 2
 """Months of models that a new desk is given: the one in progress and the one before. More can be backfilled."""
 
@@ -36,7 +40,9 @@ def catch_up(
     *,
     progress: Progress,
 ) -> None:
-    """Materialize everything of `market` from its first partition to the last session that has closed.
+    """Materialize the last `catch_up_sessions` sessions of `market` that have closed, and what they need.
+
+    A desk that was off for longer goes on where it stopped. Older partitions are a backfill that a person starts.
 
     Args:
         settings: the desk's settings (its clock says what has closed).
@@ -53,8 +59,24 @@ def catch_up(
         msg = "the definitions have no desk; build them with build_definitions"
         raise TypeError(msg)
     settings.market(market.name)
-    last = calendar.last_closed_session(market.market.calendar, provider.get().clock(market))
-    build_history(defs, instance, market, market.history_start, last, months=_months(market, last), progress=progress)
+    desk = provider.get()
+    last = calendar.last_closed_session(market.market.calendar, desk.clock(market))
+    first = first_session(desk, market, last)
+    shown, desk.progress = desk.progress, lambda text, part: progress(text, _BARS_PART * part)
+    try:
+        build_history(defs, instance, market, first, last, months=_months(market, first, last), progress=progress)
+    finally:
+        desk.progress = shown
+
+
+def first_session(desk: Desk, market: MarketSettings, last: date) -> date:
+    """Where a catch-up to `last` begins: so many sessions back, but leaving no hole after what was decided before."""
+    name = market.market.calendar
+    listed = calendar.sessions(name, market.history_start, last)[-market.catch_up_sessions :]
+    if not listed:
+        return market.history_start
+    decided = last_shadow_session(desk.db, market.name, listed[0])
+    return listed[0] if decided is None else min(listed[0], calendar.next_session(name, decided))
 
 
 def build_history(
@@ -130,13 +152,13 @@ def _execute(
     return done
 
 
-def _months(market: MarketSettings, last: date) -> list[date]:
-    """The month that the next session belongs to and those before it, oldest first, none before the first partition."""
+def _months(market: MarketSettings, first: date, last: date) -> list[date]:
+    """The month that the session after `last` belongs to and those before it, oldest first, none before `first`."""
     newest = month_of(calendar.next_session(market.market.calendar, last))
     months = [newest]
     while len(months) < MONTHS:
         earlier = month_of(date.fromordinal(months[0].toordinal() - 1))
-        if next_month(earlier) <= market.history_start:
+        if next_month(earlier) <= first:
             break
         months.insert(0, earlier)
     return months

@@ -20,11 +20,11 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid, cut
 from quant_pipeline.steps.params import trading_params
 from quant_pipeline.storage.rolled import RolledEquity, RolledState, put_rolled
-from quant_pipeline.storage.shadow import get_shadow_state
+from quant_pipeline.storage.shadow import get_shadow_state, last_shadow_session
 
 
 class MissingSessionError(RuntimeError):
-    """The session before the first one of a run has no shadow state, so the book cannot be rolled from it."""
+    """A session between the shadow book so far and the first one of a run was never decided, so the book cannot follow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,21 +39,24 @@ class RolledSession:
 
 
 def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
-    """The book at the open of `first`: the capital at the first partition, else the state after the session before.
+    """The book at the open of `first`: the state after the session before, or the capital where the book begins.
+
+    It begins at the earliest session that was ever decided, which need not be the first partition: a desk starts with
+    its recent past, and older sessions are decided when a person asks for them.
 
     Raises:
-        MissingSessionError: that session was never materialized; the message names it.
+        MissingSessionError: earlier sessions were decided, but not the one before; the message names what is missing.
     """
     name = market.market.calendar
-    listed = calendar.sessions(name, market.history_start, first)
-    if not listed or listed[0] == first:
+    newest = last_shadow_session(desk.db, market.name, first) if first > market.history_start else None
+    if newest is None:
         return BookState(cash=market.capital)
     before = calendar.previous_session(name, first)
     stored = get_shadow_state(desk.db, market.name, before)
     if stored is None:
         msg = (
             f"the shadow book of {market.name} has no state after {before}, so {first} cannot follow it; "
-            f"materialize {market.name}/decisions from {listed[0]} or the first missing session to {before} first"
+            f"materialize {market.name}/decisions from {calendar.next_session(name, newest)} to {before} first"
         )
         raise MissingSessionError(msg)
     return state_from_bytes(stored)

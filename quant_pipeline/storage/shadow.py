@@ -33,6 +33,14 @@ def get_shadow_state(db: Database, market: str, session: date) -> bytes | None:
     return bytes(state) if state is not None else None
 
 
+def last_shadow_session(db: Database, market: str, before: date) -> date | None:
+    """The newest session earlier than `before` that has a state, or None."""
+    sql = "SELECT max(session) FROM shadow_states WHERE market = :market AND session < :before"
+    with db.begin() as connection:
+        found: date | None = connection.execute(text(sql), {"market": market, "before": before}).scalar_one_or_none()
+    return found
+
+
 def shadow_state_hashes(db: Database, market: str, start: date, end: date) -> dict[date, str]:
     """The hash of the state after each stored session from `start` to `end` (both included)."""
     sql = (

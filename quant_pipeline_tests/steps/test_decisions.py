@@ -131,10 +131,21 @@ def test_a_range_after_a_range_rolls_on_from_the_stored_state(desk: Desk, anothe
 
 def test_a_missing_session_before_is_named_with_the_remedy(desk: Desk) -> None:
     _run(desk, SPAN[:3])
-    wanted = rf"no state after {SPAN[4]}, so {SPAN[5]} cannot follow it; materialize us_equity/decisions from {SPAN[0]}"
+    wanted = rf"no state after {SPAN[4]}, so {SPAN[5]} cannot follow it; materialize us_equity/decisions from {SPAN[3]}"
     with pytest.raises(MissingSessionError, match=wanted):
         _run(desk, SPAN[5:7])
     assert list(_states(desk)) == list(SPAN[:3])
+
+
+def test_the_shadow_book_begins_where_a_desk_decides_first_and_earlier_when_it_is_asked_to(
+    desk: Desk, another: Desk
+) -> None:
+    _run(desk, SPAN[4:])
+    assert list(_states(desk)) == list(SPAN[4:])
+    _run(another, SPAN)
+    assert _states(desk) != {s: h for s, h in _states(another).items() if s in SPAN[4:]}
+    _run(desk, SPAN)
+    assert _states(desk) == _states(another)
 
 
 def test_a_run_again_adds_no_row(desk: Desk) -> None:

@@ -122,7 +122,7 @@ def test_a_half_day_ends_at_one_and_has_its_tick_after_the_close(unused: dg.Dags
     assert {request.partition_key for request in runs.values()} == {"2026-11-27"}
 
 
-@pytest.mark.parametrize("minutes", [2, 5, 10, 15, 20, 30, 60])
+@pytest.mark.parametrize("minutes", [1, 2, 5, 10, 15, 20, 30, 60])
 def test_every_tick_interval_has_exactly_one_tick_after_each_close(unused: dg.DagsterInstance, minutes: int) -> None:
     schedule = schedule_of(
         "us_equity", "smart_trading_pipeline", build_definitions(settings_with(tick_minutes=minutes))

@@ -1,8 +1,9 @@
-"""Processes that run a tick and are killed (SIGKILL) right after one of their lasting effects. Run as a module.
+"""Processes that run a tick or a backfill and are killed (SIGKILL) right after one of their effects. Run as a module.
 
 A forking server holds the imports, so that each killed process costs a fork and not the seconds of a start. An effect
-is a transaction that changed the ledger, rows of decisions, or a POST that the exchange has answered: between two of
-them a kill leaves the same state behind, wherever it falls.
+of a tick is a transaction that changed the ledger, rows of decisions, or a POST that the exchange has answered: between
+two of them a kill leaves the same state behind, wherever it falls. Effects of a backfill are bulk transactions, reading
+ones too, and bars that the exchange has sent.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ _REPOSITORY = Path(__file__).parents[2]
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A tick at `at` through the named steps; `kill_at` 0 lets it live."""
+    """A tick at `at` through the named steps, or with `sessions` a backfill of these; `kill_at` 0 lets it live."""
 
     settings: Settings
     dsn: Dsn
@@ -40,6 +41,7 @@ class Job:
     at: datetime
     steps: tuple[str, ...]
     kill_at: int
+    sessions: tuple[date, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,27 @@ def _watch(effects: _Effects) -> None:
     httpx.HTTPTransport.handle_request = _after(httpx.HTTPTransport.handle_request, posted)  # type: ignore[method-assign]
 
 
+def _watch_bulk(effects: _Effects) -> None:
+    """Have bars that arrived and bulk transactions that ended reported."""
+    import requests
+
+    from quant_pipeline.storage.database import Database
+
+    plain: Callable[[Database], Any] = Database.arrow
+
+    @contextmanager
+    def arrow(self: Database) -> Iterator[Any]:
+        with plain(self) as connection:
+            yield connection
+        effects.happened("bulk")
+
+    def got(_self: object, request: Any, *_: object) -> None:
+        effects.happened(f"GET {request.url.partition('?')[0].rpartition('/')[2]}")
+
+    Database.arrow = arrow  # type: ignore[method-assign, assignment]
+    requests.adapters.HTTPAdapter.send = _after(requests.adapters.HTTPAdapter.send, got)  # type: ignore[method-assign]
+
+
 def _after[**P, R](function: Callable[P, R], then: Callable[..., None]) -> Callable[P, R]:
     """`function`, with `then` called on its arguments once it is done."""
 
@@ -146,7 +169,7 @@ def _after[**P, R](function: Callable[P, R], then: Callable[..., None]) -> Calla
     return wrapped
 
 
-def _tick(job: Job, effects: _Effects) -> None:
+def _work(job: Job, effects: _Effects) -> None:
     from contextlib import closing
 
     from quant_pipeline.core.values import Origin
@@ -158,11 +181,14 @@ def _tick(job: Job, effects: _Effects) -> None:
 
     steps: dict[str, Any] = {"bars": bars, "decisions": decisions, "orders": orders, "book": book}
     market = job.settings.market(job.market)
-    context = RunContext(job.at, "killed", Origin.LIVE, tick=True)
+    sessions = job.sessions or (tick_session(market, job.at),)
+    origin = Origin.BACKFILL if job.sessions else Origin.LIVE
+    context = RunContext(job.at, "killed", origin, tick=not job.sessions)
     with closing(Database(job.dsn)) as database, opened_desk(job.settings, database) as desk:
-        _watch(effects)
+        watch = _watch_bulk if job.sessions else _watch
+        watch(effects)
         for name in job.steps:
-            steps[name].run(desk, market, (tick_session(market, job.at),), context)
+            steps[name].run(desk, market, sessions, context)
 
 
 def _fork(job: Job) -> dict[str, object]:
@@ -172,7 +198,7 @@ def _fork(job: Job) -> dict[str, object]:
         code = 1
         try:
             os.close(reader)
-            _tick(job, _Effects(job.kill_at, writer))
+            _work(job, _Effects(job.kill_at, writer))
             code = 0
         except BaseException:  # noqa: BLE001 - the exit code tells
             traceback.print_exc()

@@ -17,8 +17,8 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider
 from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 from quant_pipeline.settings import MarketSettings, Settings
-from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.timing import month_of, next_month
+from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.shadow import last_shadow_session
 
 Progress = Callable[[str, float], None]
@@ -61,7 +61,7 @@ def catch_up(
     settings.market(market.name)
     desk = provider.get()
     last = calendar.last_closed_session(market.market.calendar, desk.clock(market))
-    first = first_session(desk, market, last)
+    first = first_session(desk.db, market, last)
     shown, desk.progress = desk.progress, lambda text, part: progress(text, _BARS_PART * part)
     try:
         build_history(defs, instance, market, first, last, months=_months(market, first, last), progress=progress)
@@ -69,13 +69,13 @@ def catch_up(
         desk.progress = shown
 
 
-def first_session(desk: Desk, market: MarketSettings, last: date) -> date:
+def first_session(db: Database, market: MarketSettings, last: date) -> date:
     """Where a catch-up to `last` begins: so many sessions back, but leaving no hole after what was decided before."""
     name = market.market.calendar
     listed = calendar.sessions(name, market.history_start, last)[-market.catch_up_sessions :]
     if not listed:
         return market.history_start
-    decided = last_shadow_session(desk.db, market.name, listed[0])
+    decided = last_shadow_session(db, market.name, listed[0])
     return listed[0] if decided is None else min(listed[0], calendar.next_session(name, decided))
 
 

@@ -46,6 +46,25 @@ def test_a_range_is_materialized_in_one_run_and_the_rest_is_refused(trading_desk
     assert "--month 2026-04 is not between 2026-02 (history_start) and 2026-03" in late.stderr
 
 
+@pytest.mark.slow
+def test_a_desk_catches_up_with_its_recent_past_and_older_sessions_are_a_backfill(trading_desk: QuantDesk) -> None:
+    env = {"QUANT__MARKETS__US_EQUITY__CATCH_UP_SESSIONS": "4", "QUANT__MARKETS__US_EQUITY__COLLECT_CHUNK_ROWS": "6"}
+    caught = trading_desk.run("catch-up", "us_equity", "--json", env=env)
+    assert caught.code == 0, caught.stderr
+    pieces = [
+        "us_equity: 1d bars of 3 symbols from 2026-03-02 to 2026-03-03",
+        "us_equity: 1d bars of 3 symbols from 2026-03-04 to 2026-03-05",
+    ]
+    assert [line for line in caught.stderr.splitlines() if "bars of" in line and "from" in line] == pieces
+
+    older = trading_desk.run("backfill", "us_equity", "--from", "2026-02-26", "--json", env=env)
+    assert older.code == 0, older.stderr
+    assert older.json()["sessions"] == 6
+    shown = [line.rpartition("m__")[2] for line in older.stderr.splitlines() if "bars of" in line]
+    assert len(shown) == 1, older.stderr
+    assert "1d bars of 3 symbols from 2026-02-26 to 2026-02-27" in shown[0]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

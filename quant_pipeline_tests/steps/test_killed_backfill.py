@@ -86,8 +86,7 @@ def test_a_backfill_killed_anywhere_goes_on_to_the_same_bytes(
             assert (whole.signal, whole.code) == (0, 0)
             wanted = _content(dsn)
         assert {name for name, rows in wanted.items() if rows} == {"bars", "coverage", "data_versions"}
-        for point in range(POINTS):
-            kill_at = 1 + point * (len(whole.effects) - 1) // (POINTS - 1)
+        for kill_at in _points(len(whole.effects), each=requests == 1):
             with new_database(postgres, template=migrated_template.database) as dsn:
                 ended = backfill(dsn, kill_at)
                 assert (ended.signal, ended.effects) == (9, whole.effects[:kill_at])
@@ -97,6 +96,13 @@ def test_a_backfill_killed_anywhere_goes_on_to_the_same_bytes(
                 # Only the piece in progress is asked for again.
                 asked = sum(effect.startswith("GET") for effect in (*ended.effects, *again.effects))
                 assert asked <= sum(effect.startswith("GET") for effect in whole.effects) + requests
+
+
+def _points(effects: int, *, each: bool) -> list[int]:
+    """Ten effects after which to kill: one after the other from the second piece on, or from the first to the last."""
+    if each:
+        return list(range(effects // 4, effects // 4 + POINTS))
+    return [1 + point * (effects - 1) // (POINTS - 1) for point in range(POINTS)]
 
 
 def _content(dsn: Dsn) -> dict[str, list[str]]:

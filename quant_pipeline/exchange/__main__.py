@@ -19,7 +19,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m quant_pipeline.exchange", description="The simulated exchange.")
     parser.add_argument("--config", help="settings as JSON, or @FILE with JSON")
     for setting in dataclasses.fields(ExchangeConfig):
-        if setting.name not in CREDENTIALS:
+        if setting.name not in (*CREDENTIALS, "actions"):
             parser.add_argument(f"--{setting.name.replace('_', '-')}", default=None)
     given = vars(parser.parse_args(arguments))
     logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every question of a dry run

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
+from fractions import Fraction
 
 from quant_pipeline.core.values import Side
 
 _ZERO = Decimal(0)
 AVERAGE_DECIMALS = 12
+SHARE_DECIMALS = Decimal("1e-9")
+"""What is kept of a fraction of a share."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,17 @@ class Holding:
 
 @dataclass(slots=True)
 class Account:
-    """Balances of one account in one currency: `cash` includes `locked`. Only the engine changes it."""
+    """Balances of one account in one currency: `cash` includes `locked`. Only the engine changes it.
+
+    `splits` are the splits that were applied, so that none is applied twice.
+    """
 
     currency: str
     cash: Decimal
     locked: Decimal = _ZERO
     fees_paid: Decimal = _ZERO
     holdings: dict[str, Holding] = field(default_factory=dict)
+    splits: set[str] = field(default_factory=set)
 
     @property
     def available(self) -> Decimal:
@@ -50,6 +57,18 @@ class Account:
         if qty:
             held = self.holding(symbol)
             self.holdings[symbol] = replace(held, locked=held.locked + qty)
+
+    def split(self, symbol: str, ratio: Fraction, key: str) -> None:
+        """Multiply what is held by `ratio`, rounded down to nine decimals; it costs what it did. No order may bind it."""
+        self.splits.add(key)
+        held = self.holding(symbol)
+        exact = Fraction(held.qty) * ratio
+        qty = (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(SHARE_DECIMALS, ROUND_DOWN)
+        if qty:
+            average = round(held.avg_price * held.qty / qty, AVERAGE_DECIMALS)
+            self.holdings[symbol] = replace(held, qty=qty.normalize() + 0, avg_price=average)
+        else:
+            self.holdings.pop(symbol, None)
 
     def fill(self, symbol: str, side: Side, qty: Decimal, funds: Decimal, fee: Decimal) -> None:
         """Book an execution: `funds` is price times quantity, `fee` is paid on top. Locks are released apart."""

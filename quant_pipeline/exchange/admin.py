@@ -9,6 +9,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+from quant_pipeline.exchange.actions import plain_action, read_action
 from quant_pipeline.exchange.clock import ClockError, parse_time
 from quant_pipeline.exchange.engine import Engine
 from quant_pipeline.exchange.exchange import Exchange
@@ -128,6 +129,19 @@ async def _post_live(exchange: Exchange, request: Request) -> Reply:
     return _get_live(exchange, request)
 
 
+def _get_actions(exchange: Exchange, _request: Request) -> Reply:
+    return json_reply(200, [plain_action(action) for action in exchange.actions.all()])
+
+
+def _post_action(exchange: Exchange, request: Request) -> Reply:
+    """Tell the exchange of a split or dividend to come; see `actions.read_action` for the body."""
+    try:
+        exchange.add_action(read_action(json.loads(request.body)))
+    except (ValueError, TypeError) as wrong:
+        return json_reply(400, {"error": f"no such action: {wrong}"})
+    return _get_actions(exchange, request)
+
+
 ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/clock"): _get_clock,
     ("POST", "/admin/clock"): _post_clock,
@@ -135,6 +149,8 @@ ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/orders"): _get_orders,
     ("GET", "/admin/fills"): _get_fills,
     ("GET", "/admin/accounts"): _get_accounts,
+    ("GET", "/admin/actions"): _get_actions,
+    ("POST", "/admin/actions"): _post_action,
     ("POST", "/admin/reset"): _post_reset,
     ("GET", "/admin/live"): _get_live,
     ("POST", "/admin/live"): _post_live,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import requests
@@ -76,6 +76,30 @@ class AdminClient:
     def poll(self) -> dict[str, dict[str, Any]]:
         """Bring the markets of a dry run up to date now; how they are then."""
         return {row["market"]: row for row in self._call("POST", "live")}
+
+    def split(self, symbol: str, ex_date: date, ratio: str, *, hidden_until: date | None = None) -> None:
+        """Let a stock split `ratio` ("4", "3/2") for 1 at the open of `ex_date`; not listed before `hidden_until`.
+
+        Raises:
+            AdminError: the stock is not listed, or the day is no session to come.
+        """
+        body: dict[str, object] = {"symbol": symbol, "ex_date": ex_date.isoformat(), "ratio": ratio}
+        if hidden_until is not None:
+            body["hidden_until"] = hidden_until.isoformat()
+        self._call("POST", "actions", body=body)
+
+    def dividend(self, symbol: str, ex_date: date, amount: str) -> None:
+        """Let a stock pay `amount` a share: its price falls by it at the open of `ex_date`. Accounts get nothing.
+
+        Raises:
+            AdminError: as for `split`.
+        """
+        self._call("POST", "actions", body={"symbol": symbol, "ex_date": ex_date.isoformat(), "amount": amount})
+
+    def actions(self) -> list[dict[str, str]]:
+        """The splits and dividends of the exchange by time."""
+        found: list[dict[str, str]] = self._call("GET", "actions")
+        return found
 
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock stays."""

@@ -9,6 +9,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from quant_pipeline.exchange.actions import ScriptedAction, plain_action, read_action
 from quant_pipeline.exchange.bars.symbols import KRW_SYMBOLS, US_SYMBOLS
 from quant_pipeline.exchange.clock import parse_time
 from quant_pipeline.exchange.live.address import checked_url
@@ -28,6 +29,9 @@ class ExchangeConfig:
     prices of our own). Alpaca wants keys for that, its data is of `live_alpaca_feed`. The venue is asked every
     `live_poll_seconds` of real time, at most at the `live_..._per_...` rates, a little below what it allows, and is
     waited for `live_timeout_seconds`.
+
+    `actions` are splits and dividends of stocks: generated prices follow them, files are raw and hold them already;
+    holdings are multiplied in either case.
     """
 
     host: str = "127.0.0.1"
@@ -63,6 +67,7 @@ class ExchangeConfig:
     live_upbit_per_second: int = 9
     live_poll_seconds: int = 5
     live_timeout_seconds: int = 5
+    actions: tuple[ScriptedAction, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be served.
@@ -134,6 +139,8 @@ def config_from_dict(values: dict[str, Any]) -> ExchangeConfig:
             typed[name] = Path(value)
         elif name in _LISTS:
             typed[name] = tuple(value)
+        elif name == "actions":
+            typed[name] = tuple(read_action(one) for one in value)
     return ExchangeConfig(**typed)
 
 
@@ -142,4 +149,5 @@ def config_to_json(config: ExchangeConfig) -> str:
     plain = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     for name in (*_DECIMALS, *_PATHS):
         plain[name] = None if plain[name] is None else str(plain[name])
+    plain["actions"] = [plain_action(action) for action in config.actions]
     return json.dumps(plain)

@@ -11,6 +11,7 @@ from quant_pipeline.exchange.admin import admin_reply
 from quant_pipeline.exchange.alpaca import words as alpaca_words
 from quant_pipeline.exchange.alpaca.account import account_routes
 from quant_pipeline.exchange.alpaca.auth import check_keys
+from quant_pipeline.exchange.alpaca.corporate_actions import corporate_action_routes
 from quant_pipeline.exchange.alpaca.data import data_routes
 from quant_pipeline.exchange.alpaca.orders import order_routes
 from quant_pipeline.exchange.alpaca.reference import reference_routes
@@ -40,6 +41,7 @@ def alpaca_handler(exchange: Exchange) -> Handler:
         *account_routes(exchange),
         *reference_routes(exchange),
         *data_routes(exchange),
+        *corporate_action_routes(exchange),
     )
     limiter = Limiter(
         {
@@ -50,7 +52,7 @@ def alpaca_handler(exchange: Exchange) -> Handler:
 
     def answer(request: Request) -> Answer:
         found = find_route(routes, request)
-        group = "data" if request.path.startswith("/v2/stocks") else "trading"
+        group = "data" if request.path.startswith(("/v2/stocks", "/v1/corporate-actions")) else "trading"
         refused = check_keys(request, config.alpaca_key, config.alpaca_secret, data=group == "data")
         if refused is not None:
             return refused

@@ -13,9 +13,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Context, Decimal, localcontext
+from fractions import Fraction
 
 from quant_pipeline.core.values import Fill, OrderState, Side
 from quant_pipeline.exchange.account import Account
+from quant_pipeline.exchange.actions import ActionList, ScriptedAction
 from quant_pipeline.exchange.feed import Feed, instant
 from quant_pipeline.exchange.matching import Event, EventKind, MatchRules, arrival_second, next_event
 from quant_pipeline.exchange.orders import Force, RefusalReason, RefusedError, SimOrder, Ticket
@@ -42,7 +44,7 @@ class EngineRules:
 
 
 ChangeListener = Callable[[SimOrder | None, str | None], None]
-"""Told of each changed order, or of a client id that was used up."""
+"""Told of each changed order, or of a client id that was used up; of neither when only the account changed."""
 
 
 def _ignore(_order: SimOrder | None, _burnt_id: str | None) -> None:
@@ -68,6 +70,7 @@ class Engine:
         self.fill_log: list[tuple[str, Fill]] = []
         self.used_ids: dict[str, str] = {}
         self.on_change: ChangeListener = _ignore
+        self.actions = ActionList()
         self._open: dict[str, SimOrder] = {}
         self._namespace = uuid.uuid5(uuid.NAMESPACE_OID, f"{seed}/{feed.market.name}")
 
@@ -117,11 +120,19 @@ class Engine:
             return None if order is None else self._close(order, OrderState.CANCELED, now)
 
     def advance(self, now: datetime) -> None:
-        """Let everything happen that is due up to `now`."""
+        """Let everything happen that is due up to `now`: orders, and splits after the orders before them."""
+        at = int(now.timestamp())
+        for action in self.actions.all():
+            if action.ratio is not None and action.effective <= at and action.key not in self.account.splits:
+                self._advance_orders(action.effective - 1)
+                self._split(action, action.ratio)
+        self._advance_orders(at)
+
+    def _advance_orders(self, at: int) -> None:
+        """Let orders meet the bars up to `at` (epoch seconds)."""
         if not self._open:
             return
         with exact_money():
-            at = int(now.timestamp())
             due = [
                 (event.at, order.seq, order, event)
                 for order in self.open_orders()
@@ -145,6 +156,15 @@ class Engine:
         self.fill_log = [(venue_id, fill) for _, _, venue_id, fill in sorted(logged, key=lambda row: row[:2])]
 
     # Inside
+
+    def _split(self, action: ScriptedAction, ratio: Fraction) -> None:
+        """Cancel the orders of a share that splits, as brokers do, and multiply what is held of it."""
+        with exact_money():
+            for order in self.open_orders():
+                if order.ticket.symbol == action.symbol:
+                    self._close(order, OrderState.CANCELED, instant(action.effective))
+            self.account.split(action.symbol, ratio, action.key)
+            self.on_change(None, None)
 
     def _draft(self, ticket: Ticket, now: datetime) -> SimOrder:
         tick = self.feed.tick(ticket.symbol, now)

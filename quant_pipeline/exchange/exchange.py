@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
+from quant_pipeline.exchange.actions import ActionList, ScriptedAction, plain_action, read_action
+from quant_pipeline.exchange.bars.acted import ActedBars
 from quant_pipeline.exchange.bars.files import FileBars
 from quant_pipeline.exchange.bars.generator import GeneratedBars
 from quant_pipeline.exchange.bars.source import BarSource
@@ -45,6 +47,8 @@ class Exchange:
         self.live: dict[str, LiveMarket] = {}
         path = config.state_path
         self._journal = None if path is None else Journal(path, config.seed, config.live_markets)
+        told = [] if self._journal is None else [read_action(line) for line in self._journal.actions()]
+        self.actions = ActionList((*config.actions, *told))
         self._feeds = {market.name: self._feed(market) for market in (US_EQUITY, KRW_CRYPTO)}
         self._open_accounts()
         if self._journal is not None:
@@ -83,11 +87,33 @@ class Exchange:
         if self._journal is not None:
             self._journal.write_clock(at)
 
+    def add_action(self, action: ScriptedAction) -> None:
+        """Let a stock go through a split or a dividend that is still to come.
+
+        Raises:
+            ValueError: the stock is not listed or not worth so much, or the day has opened: seen prices stay.
+        """
+        if not self.us.feed.lists(action.symbol):
+            msg = f"{action.symbol} is not listed; name one of {', '.join(sorted(self.us.feed.listed))}"
+            raise ValueError(msg)
+        if action.effective <= self.now().timestamp():
+            msg = f"{action.ex_date} has opened at the exchange's time {self.clock.now().isoformat()}; name a later day"
+            raise ValueError(msg)
+        tick = self.us.feed.tick(action.symbol, self.clock.now())
+        if action.amount is not None and tick is not None and action.amount >= tick.price:
+            msg = f"a dividend of {action.amount} is not less than the price of {action.symbol}, {tick.price}"
+            raise ValueError(msg)
+        self.actions.add(action)
+        if self._journal is not None:
+            self._journal.write_action(plain_action(action))
+
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock and the prices stay."""
         self.log = RequestLog()
         if self._journal is not None:
             self._journal.clear()
+            for action in self.actions.all():
+                self._journal.write_action(plain_action(action))
             if self.clock.mode == "manual":
                 self._journal.write_clock(self.clock.now())
         self._open_accounts()
@@ -117,6 +143,7 @@ class Exchange:
             source = FileBars(market, folder)
         else:
             source = GeneratedBars(market, config.seed, config.us_symbols if stocks else config.krw_symbols)
+            source = ActedBars(source, self.actions) if stocks else source
         return Feed(source, half_spread)
 
     def _open_accounts(self) -> None:
@@ -124,6 +151,8 @@ class Exchange:
         for market, cash in ((US_EQUITY, config.usd_cash), (KRW_CRYPTO, config.krw_cash)):
             engine = Engine(self._feeds[market.name], engine_rules(market, config.max_participation), cash, config.seed)
             engine.on_change = Recorder(self._journal, market.name, engine)
+            if market.venue == "alpaca":
+                engine.actions = self.actions
             self.engines[market.name] = engine
 
     def _resume(self, journal: Journal) -> None:

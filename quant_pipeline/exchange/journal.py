@@ -56,6 +56,15 @@ class Journal:
         self._file.write(json.dumps({"clock": at.isoformat()}) + "\n")
         self._file.flush()
 
+    def write_action(self, action: dict[str, str]) -> None:
+        """Append a split or dividend that the exchange was told while it ran."""
+        self._file.write(json.dumps({"action": action}) + "\n")
+        self._file.flush()
+
+    def actions(self) -> list[dict[str, str]]:
+        """What `write_action` was given."""
+        return [line["action"] for line in self._lines if "action" in line]
+
     def clock(self) -> datetime | None:
         """Where the clock stood last; None if it was never moved by hand."""
         stood = [line["clock"] for line in self._lines if "clock" in line]
@@ -65,7 +74,7 @@ class Journal:
         """What is remembered, by market name."""
         memories: dict[str, Memory] = {}
         for line in self._lines:
-            if "clock" in line:
+            if "market" not in line:
                 continue
             market = line["market"]
             memory = memories.setdefault(market, Memory(_read_account(line["account"])))
@@ -136,12 +145,12 @@ class Journal:
 
 
 def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines that still count: the last of each order, every burnt id, the last accounts and clock."""
+    """The lines that still count: the last of each order, every burnt id and action, the last accounts and clock."""
     accounts: dict[str, Any] = {}
     kept: dict[str, dict[str, Any]] = {}
     for line in lines:
-        if "clock" in line:
-            kept["clock"] = line
+        if "market" not in line:
+            kept["clock" if "clock" in line else f"action {json.dumps(line['action'], sort_keys=True)}"] = line
             continue
         market = line["market"]
         accounts[market] = line["account"]
@@ -149,7 +158,7 @@ def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
             kept[f"{market} order {line['order']['venue_id']}"] = line
         if "burnt_id" in line:
             kept[f"{market} id {line['burnt_id']}"] = line
-    return [line if "clock" in line else {**line, "account": accounts[line["market"]]} for line in kept.values()]
+    return [{**line, "account": accounts[line["market"]]} if "market" in line else line for line in kept.values()]
 
 
 def _account_line(account: Account) -> dict[str, Any]:
@@ -161,6 +170,7 @@ def _account_line(account: Account) -> dict[str, Any]:
         "holdings": {
             symbol: [str(held.qty), str(held.locked), str(held.avg_price)] for symbol, held in account.holdings.items()
         },
+        "splits": sorted(account.splits),
     }
 
 
@@ -171,6 +181,7 @@ def _read_account(line: dict[str, Any]) -> Account:
         Decimal(line["locked"]),
         Decimal(line["fees_paid"]),
         {symbol: Holding(*map(Decimal, amounts)) for symbol, amounts in line["holdings"].items()},
+        set(line.get("splits", ())),
     )
 
 

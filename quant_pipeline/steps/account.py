@@ -17,6 +17,7 @@ from quant_pipeline.core.trading.params import TradingParams
 from quant_pipeline.core.values import Side
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.splits import apply_splits
 from quant_pipeline.steps.timing import session_starts
 from quant_pipeline.storage.books import BookState, book_state, trades_today
 from quant_pipeline.storage.cash import cash, cash_flows, record_cash
@@ -65,8 +66,9 @@ def open_book(desk: Desk, market: MarketSettings, now: datetime) -> None:
 
 
 def sync(desk: Desk, market: MarketSettings, now: datetime) -> None:
-    """Take over what became of standing orders, and close intents that are over."""
+    """Take over what became of standing orders and of shares that were split, and close intents that are over."""
     poll_open(desk.venue(market).broker, journal_of(desk, market), at=now)
+    apply_splits(desk, market, now)
     settle_intents(desk.db, market.name, market.broker_book, now)
     expire_intents(desk.db, market.name, market.broker_book, now)
 

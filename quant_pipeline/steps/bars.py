@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 
 import numpy as np
@@ -11,12 +11,16 @@ import pandas as pd
 
 from quant_pipeline.core.bars import Violation, validate_bars
 from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.jumps import Jump
 from quant_pipeline.core.values import BAR_COLUMNS
 from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.actions import jumps_before
 from quant_pipeline.steps.collect import Collected, Progress, collect_recent, collect_sessions, silent
+from quant_pipeline.steps.collect_actions import CollectedActions, collect_actions
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import (
+    Number,
     RunContext,
     SessionOutcome,
     StepResult,
@@ -32,11 +36,16 @@ SCHEMA = tuple((name, "float64") for name in BAR_COLUMNS[2:])
 
 @dataclass(frozen=True, slots=True)
 class BarsReport:
-    """What the bars step did, and every rule that a stored decision bar breaks."""
+    """What the bars step did, every rule that a stored decision bar breaks, and jumps that no split explains.
+
+    `actions` is what was learned of splits and dividends.
+    """
 
     result: StepResult
     collected: Collected
     violations: tuple[Violation, ...]
+    jumps: tuple[Jump, ...] = ()
+    actions: CollectedActions = field(default_factory=CollectedActions)
 
 
 def run(
@@ -54,6 +63,7 @@ def run(
         collected = collect_recent(desk, market, sessions[-1], context)
     elif collect:
         collected = collect_sessions(desk, market, sessions, context, progress=progress)
+    learned = collect_actions(desk, market, sessions, context) if collect else CollectedActions()
     desk.run_bars.forget()
     frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
     violations = tuple(validate_bars(frame))
@@ -65,8 +75,12 @@ def run(
     record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
     combined = session_hashes(hashes, sessions)
     outcomes = tuple(_outcome(frame, session, combined[session]) for session in sessions)
-    numbers = {"bars_inserted": collected.inserted, "bars_changed": collected.changed, "violations": len(violations)}
-    return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations)
+    jumps = jumps_before(desk, market, sessions, closed_by=context.now)
+    numbers: dict[str, Number] = {"bars_inserted": collected.inserted, "bars_changed": collected.changed}
+    numbers |= {"violations": len(violations), "unexplained_jumps": len(jumps), "actions_recorded": learned.recorded}
+    if learned.problem:
+        numbers["actions_problem"] = learned.problem
+    return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations, jumps, learned)
 
 
 def _outcome(frame: pd.DataFrame, session: date, content: str) -> SessionOutcome:

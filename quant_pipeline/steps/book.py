@@ -12,6 +12,7 @@ from quant_pipeline.core.values import Account, Position
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.account import MarkedBook, day_state, desk_lock, marked, open_book, sync
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.splits import quoted
 from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
 from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.books import book_state
@@ -107,7 +108,7 @@ def _look(desk: Desk, market: MarketSettings, now: datetime) -> tuple[MarkedBook
     state = book_state(desk.db, market.name, market.broker_book)
     held = [p.symbol for p in state.positions if p.qty > 0]
     quotes = venue.data.quotes(held) if held else {}
-    book = marked(desk, market, {symbol: quote.price for symbol, quote in quotes.items()})
+    book = marked(desk, market, quoted(desk, market, quotes, now))
     return book, compare(book, venue.broker.positions(), venue.broker.account())
 
 

@@ -18,11 +18,11 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.markets.rules import round_money, round_qty
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.account import book_view, day_state, desk_lock, marked, open_book, sync, universe
-from quant_pipeline.steps.decision_bars import last_closes
 from quant_pipeline.steps.decision_rows import Outcome, Place, decision_row
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid
 from quant_pipeline.steps.params import trading_params
+from quant_pipeline.steps.splits import closes_in_new_units
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.storage.books import book_state
 from quant_pipeline.storage.decisions import Decision, append_decisions, latest_decisions
@@ -84,7 +84,7 @@ def _decide(
     book = marked(desk, market, prices)
     if book.unmarked:
         # At cost, a holding that did not trade in this bar would look like a loss of all that it gained.
-        prices |= last_closes(desk, market, book.unmarked, _closed_at(grid, row))
+        prices |= closes_in_new_units(desk, market, book.unmarked, _closed_at(grid, row), context.now)
         book = marked(desk, market, prices)
     symbols = universe(market, book.state)
     params = trading_params(market, session)

@@ -17,7 +17,7 @@ from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.identity import put_code, put_platform, put_settings
 from quant_pipeline.storage.lake import Lake
 from quant_pipeline.storage.migrate import check_revision
-from quant_pipeline.venues.factory import VenueConfig, connect
+from quant_pipeline.venues.factory import VenueConfig, connect, connect_actions
 
 SIMULATED_KEYS = {
     "alpaca": ("SIM-ALPACA-KEY", "SIM-ALPACA-SECRET"),
@@ -52,7 +52,7 @@ def open_desk(settings: Settings) -> Desk:
         settings=settings,
         db=db,
         lake=Lake(settings.lake_root, db),
-        connect=lambda market: Venue(*connect(venue_config(settings, market))),
+        connect=lambda market: connect_venue(venue_config(settings, market)),
         clock=lambda market: market_clock(settings, market),
         registry=ModelRegistry(found.mlflow.sqlalchemy(), str(settings.mlruns)),
         studies=Studies(found.optuna.sqlalchemy()),
@@ -60,6 +60,11 @@ def open_desk(settings: Settings) -> Desk:
     )
     put_code(db, desk.core_hash, "quant_pipeline.core")
     return desk
+
+
+def connect_venue(config: VenueConfig) -> Venue:
+    """All sides of a venue; nothing is sent yet."""
+    return Venue(*connect(config), actions=connect_actions(config))
 
 
 def venue_config(settings: Settings, market: MarketSettings) -> VenueConfig:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 
@@ -17,6 +18,14 @@ from quant_pipeline.storage.bars import last_bars, read_bars
 
 _LOOK_BACK = 5
 """Bars among which a sound one is looked for when the last one is bad."""
+
+
+@dataclass(frozen=True, slots=True)
+class LastClose:
+    """The close of a bar that starts at `starts` (UTC), in quote currency."""
+
+    starts: datetime
+    price: Decimal
 
 
 def decision_bars(
@@ -84,13 +93,16 @@ def _prefer_base(base: pd.DataFrame, direct: pd.DataFrame, market: MarketSetting
     return merged.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
 
 
-def last_closes(desk: Desk, market: MarketSettings, symbols: Sequence[str], before: datetime) -> dict[str, Decimal]:
-    """The close of each symbol's last sound bar that starts before `before`; a symbol without one is left out."""
-    last: dict[str, tuple[pd.Timestamp, Decimal]] = {}
+def last_closes(desk: Desk, market: MarketSettings, symbols: Sequence[str], before: datetime) -> dict[str, LastClose]:
+    """The close of each symbol's last sound bar that starts before `before`; a symbol without one is left out.
+
+    Prices are raw: of the units in which the bar traded.
+    """
+    last: dict[str, LastClose] = {}
     for interval in dict.fromkeys((market.decision_interval, market.base_interval)):
         bars = last_bars(desk.db, market.name, interval, symbols, _LOOK_BACK, before)
         broken = {(violation.symbol, violation.ts) for violation in validate_bars(bars)}
         for symbol, ts, close in zip(bars["symbol"].astype(str), bars["ts"], bars["close"].astype(float), strict=True):
-            if (symbol, ts) not in broken and (symbol not in last or ts > last[symbol][0]):
-                last[symbol] = ts, Decimal(repr(close))
-    return {symbol: price for symbol, (_, price) in last.items()}
+            if (symbol, ts) not in broken and (symbol not in last or ts > last[symbol].starts):
+                last[symbol] = LastClose(ts.to_pydatetime(), Decimal(repr(close)))
+    return last

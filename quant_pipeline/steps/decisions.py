@@ -13,10 +13,13 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 
+from quant_pipeline.core.adjust import PriceAction
 from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.trading.state import BookState
 from quant_pipeline.core.values import Book, Reason
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import features, indicators, predictions, signals
+from quant_pipeline.steps.actions import book_events, distrusted, jumps_before
 from quant_pipeline.steps.broker_decisions import decide_for_broker
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.decision_rows import Outcome, Place, decision_row
@@ -44,7 +47,7 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     """
     opening = opening_state(desk, market, sessions[0])
     grid = _grid(desk, market, sessions, context, opening.symbols)
-    rolled = list(roll_sessions(market, grid, sessions, opening))
+    rolled = list(roll_sessions(market, grid, sessions, opening, _events(desk, market, grid, sessions, opening)))
     inputs = _inputs(desk, market, grid, sessions)
     latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, sessions[0], sessions[-1])
     rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, latest, context)]
@@ -90,7 +93,17 @@ def _grid(
     tables = [read_step(desk, market.name, step, sessions) for step in (signals.STEP, predictions.STEP, features.STEP)]
     if left:
         tables = [t if t.empty else t[~t["symbol"].isin(left)].reset_index(drop=True) for t in tables]
-    return make_grid(market, (*market.symbols, *left), bars, *tables)
+    jumps = jumps_before(desk, market, sessions, closed_by=context.now, run_id=context.run_id)
+    doubtful = distrusted(market, jumps, sessions)
+    return make_grid(market, (*market.symbols, *left), bars, *tables, distrusted=doubtful)
+
+
+def _events(
+    desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date], opening: BookState
+) -> tuple[PriceAction, ...]:
+    """What happened to the shares of the book since it was last rolled."""
+    first = date.fromordinal(opening.session + 1) if opening.session else sessions[0]
+    return book_events(desk, market, grid.symbols, min(first, sessions[0]), sessions[-1])
 
 
 def _inputs(

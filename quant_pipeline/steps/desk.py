@@ -15,15 +15,16 @@ from quant_pipeline.registry.studies import Studies
 from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.lake import Lake
-from quant_pipeline.venues.protocols import Broker, MarketData
+from quant_pipeline.venues.protocols import Broker, CorporateActionData, MarketData
 
 
 @dataclass(frozen=True, slots=True)
 class Venue:
-    """Both sides of one market's venue."""
+    """All sides of one market's venue; `actions` is None where assets have no splits and dividends."""
 
     data: MarketData
     broker: Broker
+    actions: CorporateActionData | None = None
 
 
 class RunBars:
@@ -84,6 +85,8 @@ class Desk:
         for venue in self._venues.values():
             venue.data.close()
             venue.broker.close()
+            if venue.actions is not None:
+                venue.actions.close()
         self._venues.clear()
         self.studies.close()
         self.db.close()

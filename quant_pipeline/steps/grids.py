@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -46,10 +46,13 @@ def make_grid(
     signals: pd.DataFrame,
     predictions: pd.DataFrame,
     features: pd.DataFrame,
+    *,
+    distrusted: Collection[tuple[str, date]] = (),
 ) -> Grid:
     """Put everything that was known at each bar's close side by side.
 
-    A symbol without a bar gets `no_bar`, one whose bar breaks a rule `bad_data`, one without a signal `no_history`.
+    A symbol without a bar gets `no_bar`, one whose bar breaks a rule or whose (symbol, session) is `distrusted`
+    `bad_data`, one without a signal `no_history`.
     """
     names = tuple(sorted(symbols))
     ts = np.unique(bars["ts"].to_numpy(dtype="datetime64[ns]"))
@@ -57,7 +60,7 @@ def make_grid(
     ends = bar_closes(market, series, market.decision_interval)
     price = _Pivot(bars, ts, names)
     voted, opined, described = (_Pivot(frame, ts, names) for frame in (signals, predictions, features))
-    broken = _broken(bars, price)
+    broken = _broken(bars, price) | _distrusted(distrusted, names, session_column(series))
     # A price that cannot be is none: nothing fills on it, and holdings keep their last value.
     traded = price.present & ~broken
     status = np.where(voted.present, voted.coded("status", _STATUS), int(Reason.NO_HISTORY)).astype(np.int8)
@@ -172,3 +175,14 @@ class _Pivot:
 
 def _broken(bars: pd.DataFrame, layout: _Pivot) -> NDArray[np.bool_]:
     return layout.marked({(v.symbol, v.ts) for v in validate_bars(bars) if v.ts is not None})
+
+
+def _distrusted(
+    pairs: Collection[tuple[str, date]], symbols: tuple[str, ...], sessions: NDArray[np.datetime64]
+) -> NDArray[np.bool_]:
+    flags = np.zeros((len(sessions), len(symbols)), np.bool_)
+    place = {symbol: column for column, symbol in enumerate(symbols)}
+    for symbol, session in pairs:
+        if symbol in place:
+            flags[sessions == np.datetime64(session), place[symbol]] = True
+    return flags

@@ -19,6 +19,7 @@ from quant_pipeline.steps.account import day_state, desk_lock, journal_of, marke
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.exits import plan_exits
 from quant_pipeline.steps.rebalance import review_rebalance
+from quant_pipeline.steps.splits import Doubts, doubts, quoted
 from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
 from quant_pipeline.steps.timing import session_span, tick_session
 from quant_pipeline.storage.books import book_state
@@ -48,10 +49,14 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Last prices: `marks` of all quotes, for the value of the book; `fresh` of those young enough to trade on."""
+    """Last prices: `marks` of all quotes, for the value of the book; `fresh` of those young enough to trade on.
+
+    `doubts` are fresh ones that look like a split nobody told of.
+    """
 
     marks: Mapping[str, Decimal]
     fresh: Mapping[str, Decimal]
+    doubts: Doubts
 
 
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
@@ -78,10 +83,12 @@ def _trade(desk: Desk, market: MarketSettings, session: date, context: RunContex
     sync(desk, market, now)
     if switch is ControlState.HALTED or not calendar.is_open(market.market.calendar, now):
         return
-    seen = _look(desk, market, now)
+    seen = _look(desk, market, session, now)
     book = marked(desk, market, seen.marks)
     day = day_state(desk, market, session, book, now)
-    plan_exits(desk, market, session, book, seen.fresh, context)
+    sent.held_back += [Reason.BAD_DATA] * len(seen.doubts.foreign)
+    trusted = {symbol: price for symbol, price in seen.fresh.items() if symbol not in seen.doubts.foreign}
+    plan_exits(desk, market, session, book, trusted, context)
     due = open_intents(desk.db, market.name, market.broker_book, now)
     for one in sorted(due, key=lambda i: (i.side is Side.BUY, i.created_at, i.id)):
         _send(desk, market, one, seen, day, switch, now, sent)
@@ -105,13 +112,15 @@ def _may_repeat(desk: Desk, market: MarketSettings, request: OrderRequest, switc
     return switch is ControlState.RUNNING and not halted
 
 
-def _look(desk: Desk, market: MarketSettings, now: datetime) -> Seen:
+def _look(desk: Desk, market: MarketSettings, session: date, now: datetime) -> Seen:
     """Quotes of everything held or intended."""
     state = book_state(desk.db, market.name, market.broker_book)
     symbols = sorted({p.symbol for p in state.positions if p.qty > 0} | {p.symbol for p in state.pending})
     quotes = desk.venue(market).data.quotes(symbols) if symbols else {}
     oldest = now - timedelta(seconds=market.orders.max_quote_age_seconds)
-    return Seen({s: q.price for s, q in quotes.items()}, {s: q.price for s, q in quotes.items() if q.at >= oldest})
+    marks = quoted(desk, market, quotes, now)
+    fresh = {symbol: price for symbol, price in marks.items() if quotes[symbol].at >= oldest}
+    return Seen(marks, fresh, doubts(desk, market, session, fresh, now))
 
 
 def _send(
@@ -174,8 +183,11 @@ def _entry_veto(
     """Why an intent is not sent now, and whether that is final.
 
     An exit that was decided is sent whatever the age of the quote: holding on is the greater risk. Everything that
-    opens a position needs a fresh price, and so does the sale that only makes room for another symbol.
+    opens a position needs a fresh price, and so does the sale that only makes room for another symbol. What looks like
+    a split nobody told of is not bought, and not sold while the venue holds another quantity than the ledger.
     """
+    if one.symbol in (seen.doubts.foreign if one.side is Side.SELL else seen.doubts.jumped):
+        return Reason.BAD_DATA, False
     if one.side is Side.SELL and one.leg is not Leg.REBALANCE_OUT:
         return None, False
     if one.symbol not in seen.fresh:

@@ -9,16 +9,20 @@ from datetime import date, timedelta
 import numpy as np
 import pandas as pd
 
+from quant_pipeline.core.adjust import adjusted
+from quant_pipeline.core.anchor import session_days
 from quant_pipeline.core.features import FEATURE_SET, target, target_known_at
 from quant_pipeline.core.identity import content_hash
+from quant_pipeline.core.jumps import Jump
 from quant_pipeline.core.models.samples import Samples
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import features
+from quant_pipeline.steps.actions import adjustment_of, distrusted, jumps_in, read_from
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext, read_step
-from quant_pipeline.steps.timing import bar_closes, session_column
+from quant_pipeline.steps.timing import as_dates, bar_closes, session_column
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +56,47 @@ def training_data(
 ) -> list[TrainingData]:
     """The rows of each symbol with all features and a target that was known by the close of the last of `sessions`.
 
+    Targets are returns of prices adjusted for splits and dividends, so a dividend counts as earned.
+
     A symbol with rows of fewer than `least` sessions (default: `ai.min_training_sessions`) has no samples.
     """
     least = market.ai.min_training_sessions if least is None else least
     if not sessions:
         return [TrainingData(symbol, None, 0) for symbol in symbols]
     stored = read_step(desk, market.name, features.STEP, sessions)
-    bars = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now)
-    if stored.empty or bars.empty:
+    raw = decision_bars(desk, market, read_from(market, sessions[0]), sessions[-1], closed_by=context.now)
+    if stored.empty or raw.empty:
         return [TrainingData(symbol, None, 0) for symbol in symbols]
+    adjustment = adjustment_of(desk, market, raw, sessions[-1])
+    bars = adjusted(raw, session_days(raw, None), adjustment, sessions[-1])
     labelled = bars[["symbol", "ts"]].assign(
         y=target(bars, market.horizon_bars, market.bars_per_day).to_numpy(),
         target_bar=target_known_at(bars, market.horizon_bars, market.bars_per_day).to_numpy(),
     )
     rows = stored.merge(labelled, on=["symbol", "ts"], how="inner")
+    rows = _trusted(market, rows, jumps_in(market, raw, adjustment, sessions[0]), sessions)
     columns = list(FEATURE_SET.columns)
     sound = np.isfinite(rows[columns].to_numpy()).all(axis=1) & np.isfinite(rows["y"].to_numpy())
     rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
     groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
     return [_of_symbol(market, symbol, groups.get(symbol), columns, least) for symbol in symbols]
+
+
+def _trusted(
+    market: MarketSettings, rows: pd.DataFrame, jumps: Sequence[Jump], sessions: Sequence[date]
+) -> pd.DataFrame:
+    """The rows whose features and target rest on no unexplained jump: a split nobody told of is no lesson."""
+    if not jumps:
+        return rows
+    doubtful = distrusted(market, jumps, sessions)
+    days = session_column(rows["ts"])
+    keys = zip(rows["symbol"].astype(str), as_dates(days), strict=True)
+    kept = np.array([key not in doubtful for key in keys], np.bool_)
+    targets = session_column(rows["target_bar"])
+    for jump in jumps:
+        at = np.datetime64(jump.session)
+        kept &= ~((rows["symbol"] == jump.symbol).to_numpy() & (days < at) & (targets >= at))
+    return rows[kept]
 
 
 def _of_symbol(

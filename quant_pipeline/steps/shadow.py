@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from quant_pipeline.core.trading.shadow import ShadowResult, roll_shadow
+from quant_pipeline.core.adjust import PriceAction
+from quant_pipeline.core.trading.shadow import ShadowBars, ShadowResult, roll_shadow
 from quant_pipeline.core.trading.state import BookState, state_from_bytes, state_hash, state_to_bytes
 from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
@@ -63,19 +64,41 @@ def opening_state(desk: Desk, market: MarketSettings, first: date) -> BookState:
 
 
 def roll_sessions(
-    market: MarketSettings, grid: Grid, sessions: Sequence[date], opening: BookState
+    market: MarketSettings,
+    grid: Grid,
+    sessions: Sequence[date],
+    opening: BookState,
+    actions: Sequence[PriceAction] = (),
 ) -> Iterator[RolledSession]:
     """Roll session by session, each from the state that the one before left. Nothing is stored here.
 
-    `grid` must have every symbol of the `opening` state.
+    `grid` must have every symbol of the `opening` state. Each of `actions` takes effect before the first bar from its
+    ex-date on.
     """
     state = opening
     for session in sessions:
         rows = grid.rows_of(session)
         before, before_hash = state, state_hash(state)
-        result = roll_shadow(cut(grid, rows), state, trading_params(market, session))
+        bars = _with_actions(cut(grid, rows), actions, state.session, session)
+        result = roll_shadow(bars, state, trading_params(market, session))
         state = result.state
         yield RolledSession(session, rows, result, before, before_hash)
+
+
+def _with_actions(bars: ShadowBars, actions: Sequence[PriceAction], rolled: int, session: date) -> ShadowBars:
+    """The bars of `session` with what happened since session `rolled` (date ordinal) before the first of them."""
+    due = [a for a in actions if rolled < a.ex_date.toordinal() <= session.toordinal()]
+    if not due or not len(bars.start_ns):
+        return bars
+    place = {symbol: column for column, symbol in enumerate(bars.inputs.symbols)}
+    split, dividend = np.ones(bars.open.shape), np.zeros(bars.open.shape)
+    for action in sorted(a for a in due if a.symbol in place):
+        column = place[action.symbol]
+        if action.kind == "split":
+            split[0, column] *= action.value
+        else:
+            dividend[0, column] += action.value
+    return replace(bars, split=split, dividend=dividend)
 
 
 def store_rolled(desk: Desk, market: MarketSettings, grid: Grid, rolled: Sequence[RolledSession]) -> None:

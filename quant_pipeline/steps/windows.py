@@ -1,6 +1,7 @@
 """Steps whose values are functions of bars in an anchored window: which bars each value was made from, as a hash.
 
-A session is recomputed exactly when the bytes of the bars in its window, or the code, changed.
+A session is recomputed exactly when the bytes of the bars in its window, or the code, changed. Bars are adjusted for
+splits and dividends first, to the units of each session, so that a new action changes exactly the windows it reaches.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from quant_pipeline.core.adjust import Adjustment, View, views
 from quant_pipeline.core.anchor import History, month_windows, required_history, session_days
 from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.actions import adjustment_of
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import (
     Key,
+    Number,
     RunContext,
     StepResult,
     merge_results,
@@ -48,25 +52,53 @@ def run_windowed(
     """
     history = History(market.decision_interval, market.market.sessions_per_year)
     bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
-    inputs = window_inputs(bars, sessions, context.symbols or market.symbols, warmup, code, history)
+    adjustment = adjustment_of(desk, market, bars, sessions[-1])
+    seen = views(bars, session_days(bars, None), sessions, adjustment)
+    inputs = {(session, symbol): combine_hashes(code) for session in sessions for symbol in _symbols(market, context)}
+    for view in seen:
+        inputs |= window_inputs(view, warmup, code, history)
     stale = stale_sessions(desk, market.name, step, sessions, inputs)
     kept = stored_outcomes(desk, market.name, step, [s for s in sessions if s not in set(stale)])
     if not stale:
         return StepResult(kept, reused=len(kept))
-    frame = compute(bars, stale, history).drop(columns="session", errors="ignore")
     wanted = set(stale)
     computed = write_step(
         desk,
         market.name,
         step,
-        frame,
+        _compute(compute, seen, wanted, history),
         sessions=stale,
         inputs={key: value for key, value in inputs.items() if key[0] in wanted},
         code_hash=code,
         settings_hash="",
         context=context,
+        numbers=_numbers(adjustment, stale),
     )
     return merge_results(computed, kept)
+
+
+def _numbers(adjustment: Adjustment, sessions: Sequence[date]) -> dict[date, dict[str, Number]]:
+    """For each session how many splits and dividends its prices were adjusted for; they are raw where it is not said."""
+    counts = {s: sum(action.ex_date <= s for action in adjustment.actions) for s in sessions}
+    return {session: {"adjusted_for_actions": count} for session, count in counts.items() if count}
+
+
+def _symbols(market: MarketSettings, context: RunContext) -> Sequence[str]:
+    return market.symbols if context.symbols is None else context.symbols
+
+
+def _compute(
+    compute: Callable[[pd.DataFrame, Sequence[date], History], pd.DataFrame],
+    seen: Sequence[View],
+    wanted: set[date],
+    history: History,
+) -> pd.DataFrame:
+    """The rows of the `wanted` sessions of all views, by (symbol, time)."""
+    parts = [(view, [session for session in view.sessions if session in wanted]) for view in seen]
+    frames = [compute(view.bars, sessions, history) for view, sessions in parts if sessions]
+    filled = [frame for frame in frames if not frame.empty] or frames[:1]
+    frame = filled[0] if len(filled) == 1 else pd.concat(filled, ignore_index=True)
+    return frame.drop(columns="session", errors="ignore").sort_values(["symbol", "ts"], ignore_index=True)
 
 
 def bars_with_history(
@@ -80,19 +112,16 @@ def bars_with_history(
     )
 
 
-def window_inputs(
-    bars: pd.DataFrame,
-    sessions: Sequence[date],
-    symbols: Sequence[str],
-    warmup: int,
-    code: str,
-    history: History,
-) -> dict[Key, str]:
-    """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end."""
-    inputs = {(session, symbol): combine_hashes(code) for session in sessions for symbol in symbols}
+def window_inputs(view: View, warmup: int, code: str, history: History) -> dict[Key, str]:
+    """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end.
+
+    A symbol without bars in a session has no entry.
+    """
+    bars = view.bars
+    inputs: dict[Key, str] = {}
     days = session_days(bars, None)
     rows = _row_bytes(bars)
-    for window in month_windows(bars, days, sessions, warmup, history):
+    for window in month_windows(bars, days, view.sessions, warmup, history):
         kept = days[window.keep]
         digest = hashlib.sha256(code.encode())
         position = window.start

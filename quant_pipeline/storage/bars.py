@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quant_pipeline.core.values import BAR_COLUMNS
-from quant_pipeline.storage.bars_read import bar_span, last_bars, read_bars
+from quant_pipeline.storage.bars_read import bar_adjustments, bar_span, last_bars, read_bars
 from quant_pipeline.storage.partitions import ensure_month_partitions, ensure_months
 from quant_pipeline.storage.sql import as_utc
 from quant_pipeline.storage.staging import Cursor, lock, query, run, stage
@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from quant_pipeline.storage.database import Database
 
 __all__ = [
-    "BarChange", "bar_span", "delete_bars", "ensure_month_partitions", "last_bars", "read_bars", "upsert_bars",
+    "BarChange", "bar_adjustments", "bar_span", "delete_bars", "ensure_month_partitions", "last_bars", "read_bars",
+    "upsert_bars",
 ]  # fmt: skip
 
 _VALUES = ("open", "high", "low", "close", "volume")

@@ -81,6 +81,24 @@ def last_bars(
         return frame_of(query(cursor, _LAST, parameters))
 
 
+_ADJUSTED = """
+SELECT symbol, (ts AT TIME ZONE 'UTC')::date AS session, max(adjustment) AS adjustment,
+       (max(fetched_at) AT TIME ZONE 'UTC')::date AS stored
+FROM bars
+WHERE market = $1 AND interval = $2 AND ts >= $3 AND ts < $4 AND symbol = ANY($5::text[])
+GROUP BY symbol, session ORDER BY symbol, session
+"""
+
+
+def bar_adjustments(
+    db: Database, market: str, interval: str, symbols: Sequence[str], start: datetime, end: datetime
+) -> pd.DataFrame:
+    """How the bars with `start <= ts < end` came: `symbol`, `session`, `adjustment`, and the day they were `stored`."""
+    parameters = (market, interval, as_utc(start, "start"), as_utc(end, "end"), list(symbols))
+    with db.arrow() as connection, connection.cursor() as cursor:
+        return frame_of(query(cursor, _ADJUSTED, parameters))
+
+
 def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:
     """One row a symbol, sorted: `symbol`, `first` and `last` bar start (UTC), `rows`. It counts: not for ticks."""
     with db.arrow() as connection, connection.cursor() as cursor:

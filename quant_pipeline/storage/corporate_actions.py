@@ -44,14 +44,21 @@ ORDER BY symbol, ex_date, kind, known_at DESC
 
 
 def record_actions(db: Database, rows: Iterable[CorporateAction]) -> int:
-    """Add actions that are new or say something else than before; returns how many. Old statements stay."""
+    """Add actions that are new or say something else than before; returns how many. Old statements stay.
+
+    Raises:
+        ValueError: a ratio or an amount is no number that an action can have; nothing is stored.
+    """
     added = 0
     with db.begin() as connection:
         for row in rows:
             for name in ("ratio", "amount"):
                 value = getattr(row, name)
-                if value is not None:
-                    finite(value, name)
+                if value is not None and (finite(value, name) < 0 or (name == "ratio" and not value)):
+                    msg = (
+                        f"{row.kind} of {row.symbol} on {row.ex_date} has {name}={value}; correct it before storing it"
+                    )
+                    raise ValueError(msg)
             values = values_of(row)
             sql = (
                 "SELECT ratio, amount, currency FROM corporate_actions WHERE market = :market AND symbol = :symbol"

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from quant_pipeline.core.values import Mode
 from quant_pipeline.venues.alpaca import clients as alpaca
 from quant_pipeline.venues.alpaca.broker import AlpacaBroker
+from quant_pipeline.venues.alpaca.corporate_actions import AlpacaCorporateActions
 from quant_pipeline.venues.alpaca.market_data import AlpacaMarketData
 from quant_pipeline.venues.hosts import (
     ALPACA_DATA,
@@ -23,7 +24,7 @@ from quant_pipeline.venues.hosts import (
     is_loopback,
 )
 from quant_pipeline.venues.limits import ORDER_WAIT, RateLimiter
-from quant_pipeline.venues.protocols import Broker, MarketData
+from quant_pipeline.venues.protocols import Broker, CorporateActionData, MarketData
 from quant_pipeline.venues.shared_limits import SharedLimiter
 from quant_pipeline.venues.transport import DEFAULT_TIMEOUT, Timeout
 from quant_pipeline.venues.upbit import limits as upbit
@@ -92,6 +93,24 @@ def connect(config: VenueConfig) -> tuple[MarketData, Broker]:
             live_account=config.live_account,
             limiter=trading_limiter,
         ),
+    )
+
+
+def connect_actions(config: VenueConfig) -> CorporateActionData | None:
+    """The client for splits and dividends; None for a venue whose assets have none.
+
+    Raises:
+        ValueError: see `connect`.
+    """
+    check_mode(config)
+    if config.venue != "alpaca":
+        return None
+    return AlpacaCorporateActions(
+        base_url=config.data_url,
+        key=config.key,
+        secret=config.secret,
+        timeout=config.timeout,
+        limiter=_limiters(config)[1],
     )
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Protocol
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Literal, Protocol
 
 import pandas as pd
 
@@ -37,6 +39,34 @@ class MarketData(Protocol):
 
     def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """The freshest price per symbol. A symbol that the exchange does not know has no entry."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections of this process; a later call would open new ones."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AnnouncedAction:
+    """A split (`ratio` new shares for one old) or a cash dividend (`amount` a share in `currency`), as announced."""
+
+    symbol: str
+    ex_date: date
+    kind: Literal["split", "dividend"]
+    ratio: Decimal | None = None
+    amount: Decimal | None = None
+    currency: str | None = None
+
+
+class CorporateActionData(Protocol):
+    """What a venue for shares announces of splits and dividends."""
+
+    def actions(self, symbols: Sequence[str], start: date, end: date) -> tuple[AnnouncedAction, ...]:
+        """Actions with `start <= ex_date <= end` by (symbol, date, kind), one for each of these.
+
+        Raises:
+            VenueError: they could not be read; no partial result is returned.
+        """
         ...
 
     def close(self) -> None:

@@ -26,7 +26,7 @@ from quant_pipeline.registry.mlflow_registry import ModelRegistry
 from quant_pipeline.registry.studies import Studies
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
 from quant_pipeline.steps import bars, book, decisions, features, orders, predictions, signals
-from quant_pipeline.steps.connect import market_clock, venue_config
+from quant_pipeline.steps.connect import connect_venue, market_clock, venue_config
 from quant_pipeline.steps.desk import Desk, Venue
 from quant_pipeline.steps.tables import RunContext, StepResult, write_step
 from quant_pipeline.steps.timing import tick_session
@@ -37,7 +37,6 @@ from quant_pipeline.storage.identity import put_platform
 from quant_pipeline.storage.intents import Intent, intents_between
 from quant_pipeline.storage.lake import Lake
 from quant_pipeline.storage.orders import LedgerOrder, orders_between
-from quant_pipeline.venues.factory import connect
 
 VOLATILITY = 0.015
 """The default reference: a sure opinion then takes the whole position size."""
@@ -211,7 +210,7 @@ def opened_desk(
         settings=settings,
         db=db,
         lake=Lake(settings.lake_root, db),
-        connect=lambda market: wrap(Venue(*connect(venue_config(settings, market)))),
+        connect=lambda market: wrap(connect_venue(venue_config(settings, market))),
         clock=lambda market: market_clock(settings, market),
         registry=registry or ModelRegistry("postgresql+psycopg2://nobody@127.0.0.1:1/none", str(settings.mlruns)),
         studies=Studies(studies or "postgresql+psycopg2://nobody@127.0.0.1:1/none"),

@@ -14,6 +14,8 @@ from quant_pipeline.venues.limits import RateLimiter, ReadRetries
 from quant_pipeline.venues.transport import Timeout, VenueAdapter, checked_timeout, mount
 
 if TYPE_CHECKING:
+    from alpaca.common.rest import RESTClient
+    from alpaca.data.historical.corporate_actions import CorporateActionsClient
     from alpaca.data.historical.stock import StockHistoricalDataClient
     from alpaca.trading.client import TradingClient
 
@@ -69,9 +71,18 @@ def data_client(access: AlpacaAccess, limiter: RateLimiter, retries: ReadRetries
     return client
 
 
-def _harden(
-    client: TradingClient | StockHistoricalDataClient, access: AlpacaAccess, limiter: RateLimiter, retries: ReadRetries
-) -> None:
+def actions_client(access: AlpacaAccess, limiter: RateLimiter, retries: ReadRetries) -> CorporateActionsClient:
+    """A client for splits and dividends, for one thread."""
+    from alpaca.data.historical.corporate_actions import CorporateActionsClient
+
+    client = CorporateActionsClient(
+        api_key=access.key, secret_key=access.secret, raw_data=True, url_override=access.base_url
+    )
+    _harden(client, access, limiter, retries)
+    return client
+
+
+def _harden(client: RESTClient, access: AlpacaAccess, limiter: RateLimiter, retries: ReadRetries) -> None:
     """No repetition inside alpaca-py (it would resend an order after a 504); timeouts and limits under it."""
     client._retry = 0  # noqa: SLF001 - there is no public way, and its constructor ignores 0
     adapter = VenueAdapter(
@@ -80,14 +91,14 @@ def _harden(
     mount(client._session, access.base_url, adapter)  # noqa: SLF001 - no public way either
 
 
-def close_client(client: TradingClient | StockHistoricalDataClient) -> None:
+def close_client(client: RESTClient) -> None:
     """Close the client's connections."""
     client._session.close()  # noqa: SLF001 - no public way either
 
 
 def _group_of(_method: str, path: str) -> str:
     """Alpaca counts trading and market data separately."""
-    return "data" if path.startswith("/v2/stocks") else "trading"
+    return "data" if path.startswith(("/v2/stocks", "/v1/corporate-actions")) else "trading"
 
 
 def announced(status: int, headers: Mapping[str, str]) -> Announcement:

@@ -238,13 +238,17 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Quote:
-    """The freshest price of a symbol: last trade, and best bid and ask where the venue gives them."""
+    """The freshest price of a symbol: last trade, and best bid and ask where the venue gives them.
+
+    `at` is the newest of what is known; `traded_at` is when the trade was whose price it is, where that is told.
+    """
 
     symbol: str
     price: Decimal
     at: datetime
     bid: Decimal | None = None
     ask: Decimal | None = None
+    traded_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

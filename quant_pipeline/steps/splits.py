@@ -92,7 +92,8 @@ def in_new_units(
 
 def quoted(desk: Desk, market: MarketSettings, quotes: Mapping[str, Quote], now: datetime) -> dict[str, Decimal]:
     """The prices of quotes in the units of `now`: a share may not have traded yet since its split."""
-    return in_new_units(desk, market, {symbol: (quote.at, quote.price) for symbol, quote in quotes.items()}, now)
+    moments = {symbol: (quote.traded_at or quote.at, quote.price) for symbol, quote in quotes.items()}
+    return in_new_units(desk, market, moments, now)
 
 
 def closes_in_new_units(

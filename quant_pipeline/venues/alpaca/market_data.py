@@ -154,13 +154,13 @@ def _rows(symbol: str, rows: object) -> pd.DataFrame:
 
 def _quote(symbol: str, trade: object, book: object) -> Quote:
     last = mapping(trade)
-    at = when(last["t"])
+    traded = at = when(last["t"])
     bid = ask = None
     if book is not None:
         sides: Json = mapping(book)
         bid, ask = _side(sides.get("bp")), _side(sides.get("ap"))
         at = max(at, when(sides["t"]))
-    return Quote(symbol=symbol, price=number(last["p"]), at=at, bid=bid, ask=ask)
+    return Quote(symbol=symbol, price=number(last["p"]), at=at, bid=bid, ask=ask, traded_at=traded)
 
 
 def _side(price: object) -> Decimal | None:

@@ -36,7 +36,8 @@ def _indicators() -> Shape:
         step=indicators.STEP,
         description=(
             "Indicators of every decision bar (pandas-ta), computed from the month's anchor, so that one session, a "
-            "range and a tick give the same bytes. Sessions whose bars did not change are not recomputed."
+            "range and a tick give the same bytes, from prices adjusted for splits and dividends to the units of the "
+            "session. Sessions whose bars did not change are not recomputed."
         ),
         kinds=frozenset({"pandas", "parquet"}),
         deps=("bars",),
@@ -68,7 +69,7 @@ def _features(market: MarketSettings) -> Shape:
         step=features.STEP,
         description=(
             f"The inputs of the models: {FEATURE_SET.name} version {FEATURE_SET.version}, daily formulas evaluated at "
-            f"every {market.decision_interval} bar."
+            f"every {market.decision_interval} bar, from prices adjusted for splits and dividends to its session's units."
         ),
         kinds=frozenset({"numpy", "parquet"}),
         deps=("bars",),
@@ -102,9 +103,9 @@ def _decisions(market: MarketSettings) -> Shape:
         step=decisions.STEP,
         description=(
             "The final review of vote and opinion under risk and the state of the book, with a reason code for every "
-            "bar, and the shadow book rolled by the same kernel. A tick also decides the newest closed bar for the "
-            f"{market.broker_book} book and writes its intents. Rows are append-only in PostgreSQL. Needs the session "
-            "before: the book's state is read from storage."
+            "bar, and the shadow book rolled by the same kernel, both on raw prices. A tick also decides the newest "
+            f"closed bar for the {market.broker_book} book and writes its intents. Rows are append-only in PostgreSQL. "
+            "Needs the session before: the book's state is read from storage."
         ),
         kinds=frozenset({"numba", "postgres"}),
         deps=("bars", signals.STEP, features.STEP, predictions.STEP),

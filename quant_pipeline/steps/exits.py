@@ -1,4 +1,7 @@
-"""Stops and take profits of the broker's book: which are due at fresh prices, as decisions with intents. Never blocked."""
+"""Stops and take profits of the broker's book: which are due at fresh prices, as decisions with intents.
+
+No switch, halt or model blocks them; a price that cannot be compared with what is held is not passed to them.
+"""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def run_windowed(
     bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
     adjustment = adjustment_of(desk, market, bars, sessions[-1])
     seen = views(bars, session_days(bars, None), sessions, adjustment)
-    inputs = {(session, symbol): combine_hashes(code) for session in sessions for symbol in _symbols(market, context)}
+    inputs = _blank(sessions, context.symbols or market.symbols, code)
     for view in seen:
         inputs |= window_inputs(view, warmup, code, history)
     stale = stale_sessions(desk, market.name, step, sessions, inputs)
@@ -77,14 +77,15 @@ def run_windowed(
     return merge_results(computed, kept)
 
 
+def _blank(sessions: Sequence[date], symbols: Sequence[str], code: str) -> dict[Key, str]:
+    """The inputs of symbols without bars."""
+    return {(session, symbol): combine_hashes(code) for session in sessions for symbol in symbols}
+
+
 def _numbers(adjustment: Adjustment, sessions: Sequence[date]) -> dict[date, dict[str, Number]]:
     """For each session how many splits and dividends its prices were adjusted for; they are raw where it is not said."""
     counts = {s: sum(action.ex_date <= s for action in adjustment.actions) for s in sessions}
     return {session: {"adjusted_for_actions": count} for session, count in counts.items() if count}
-
-
-def _symbols(market: MarketSettings, context: RunContext) -> Sequence[str]:
-    return market.symbols if context.symbols is None else context.symbols
 
 
 def _compute(

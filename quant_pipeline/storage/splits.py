@@ -88,9 +88,7 @@ def apply_split(
     Raises:
         ValueError: the ratio is not positive, or a time has no zone.
     """
-    if not (ratio.is_finite() and ratio > 0):
-        msg = f"split of {symbol} on {ex_date} has ratio {ratio}; a ratio is new shares for one old share, above 0"
-        raise ValueError(msg)
+    _check_ratio(symbol, ex_date, ratio)
     key = {"market": market, "book": book, "symbol": symbol, "ex_date": ex_date}
     with db.begin() as connection:
         holding = locked_holding(connection, market, book, symbol, at)
@@ -107,6 +105,12 @@ def apply_split(
         write_holding(connection, _multiplied(holding, change, at))
         _restate_intents(connection, entry, lot)
     return entry
+
+
+def _check_ratio(symbol: str, ex_date: date, ratio: Decimal) -> None:
+    if not (ratio.is_finite() and ratio > 0):
+        msg = f"split of {symbol} on {ex_date} has ratio {ratio}; a ratio is new shares for one old share, above 0"
+        raise ValueError(msg)
 
 
 def position_splits(db: Database, market: str, book: str) -> tuple[PositionSplit, ...]:

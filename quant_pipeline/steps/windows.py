@@ -51,9 +51,7 @@ def run_windowed(
     columns; `code` is the hash of the code behind it.
     """
     history = History(market.decision_interval, market.market.sessions_per_year)
-    bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
-    adjustment = adjustment_of(desk, market, bars, sessions[-1])
-    seen = views(bars, session_days(bars, None), sessions, adjustment)
+    seen, adjustment = _seen(desk, market, sessions, context, warmup)
     inputs = _blank(sessions, context.symbols or market.symbols, code)
     for view in seen:
         inputs |= window_inputs(view, warmup, code, history)
@@ -75,6 +73,15 @@ def run_windowed(
         numbers=_numbers(adjustment, stale),
     )
     return merge_results(computed, kept)
+
+
+def _seen(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, warmup: int
+) -> tuple[tuple[View, ...], Adjustment]:
+    """The bars of the windows of `sessions` in the units of each, and what they were adjusted for."""
+    bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
+    adjustment = adjustment_of(desk, market, bars, sessions[-1])
+    return views(bars, session_days(bars, None), sessions, adjustment), adjustment
 
 
 def _blank(sessions: Sequence[date], symbols: Sequence[str], code: str) -> dict[Key, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import requests
 
-from quant_pipeline.venues.alpaca.clients import WINDOW, AlpacaAccess, actions_client, close_client
+from quant_pipeline.venues.alpaca.clients import BUDGETS, WINDOW, AlpacaAccess, actions_client, close_client
 from quant_pipeline.venues.alpaca.errors import read_error
 from quant_pipeline.venues.errors import VenueUnavailable, cause_text
 from quant_pipeline.venues.json_values import Json, listing, mapping, number, text
@@ -50,7 +50,7 @@ class AlpacaCorporateActions:
             ValueError: an argument cannot be right.
         """
         access = AlpacaAccess(base_url, key, secret, timeout)
-        limiter = limiter or InProcessLimiter(max_wait=WINDOW)
+        limiter = limiter or InProcessLimiter(BUDGETS, max_wait=WINDOW)
         retries = retries or ReadRetries()
         self._client = PerThread(lambda: actions_client(access, limiter, retries), close_client)
 

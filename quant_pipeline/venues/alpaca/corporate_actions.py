@@ -50,7 +50,7 @@ class AlpacaCorporateActions:
             ValueError: an argument cannot be right.
         """
         access = AlpacaAccess(base_url, key, secret, timeout)
-        limiter = limiter or InProcessLimiter(BUDGETS, max_wait=WINDOW)
+        limiter = limiter or InProcessLimiter(BUDGETS, max_wait=2 * WINDOW)
         retries = retries or ReadRetries()
         self._client = PerThread(lambda: actions_client(access, limiter, retries), close_client)
 

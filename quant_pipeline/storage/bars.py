@@ -58,8 +58,10 @@ FROM staged s LEFT JOIN bars b
 WHERE b.ts IS NULL OR (b.source, b.feed, b.adjustment) IS DISTINCT FROM ($6, $7, $8)
    OR (b.open, b.high, b.low, b.close, b.volume) IS DISTINCT FROM (s.open, s.high, s.low, s.close, s.volume)
 """
-_KEPT = "DELETE FROM different WHERE known AND origin = $1 AND NOT same"
-_KEPT_SAME = "DELETE FROM different WHERE known AND origin = $1 AND same"
+_KEEP_STORED = """
+WITH gone AS (DELETE FROM different WHERE known AND origin = $1 AND (same OR $2) RETURNING same)
+SELECT count(*) FILTER (WHERE NOT same) FROM gone
+"""
 
 _KEEP_OLD = """
 INSERT INTO bar_revisions (market, symbol, interval, ts, open, high, low, close, volume, source, feed, adjustment,
@@ -214,11 +216,8 @@ def _keep_preferred(cursor: Cursor, given: Origin, prefer: Prefer) -> int:
     for key in origins:
         source, feed, adjustment = key.split("\x1f")
         choice = prefer((source, feed, adjustment), given)
-        if choice == "stored":
-            cursor.execute(_KEPT, parameters=(key,))
-            kept += cursor.rowcount
         if choice != "given":
-            run(cursor, _KEPT_SAME, (key,))
+            kept += query(cursor, _KEEP_STORED, (key, choice == "stored")).column(0)[0].as_py()
     return kept
 
 

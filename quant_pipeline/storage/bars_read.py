@@ -108,6 +108,20 @@ def session_bars(
         return query(cursor, sql, parameters)
 
 
+def known_span(
+    db: Database, market: str, interval: str, symbols: Sequence[str] | None
+) -> tuple[datetime, datetime] | None:
+    """First and last bar start that was ever stored (also of bars deleted since) of the symbols (None: all), or None."""
+    wanted = "WHERE market = $1 AND interval = $2" + ("" if symbols is None else " AND symbol = ANY($3::text[])")
+    sql = (
+        f"SELECT min(ts), max(ts) FROM (SELECT min(ts) AS ts FROM bars {wanted} UNION ALL SELECT max(ts) FROM bars {wanted}"
+        f" UNION ALL SELECT min(ts) FROM bar_revisions {wanted} UNION ALL SELECT max(ts) FROM bar_revisions {wanted}) AS e"
+    )
+    with db.arrow() as connection, connection.cursor() as cursor:
+        first, last = query(cursor, sql, (market, interval, *([] if symbols is None else [list(symbols)]))).columns
+    return (first[0].as_py(), last[0].as_py()) if first[0].as_py() is not None else None
+
+
 def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:
     """One row a symbol, sorted: `symbol`, `first` and `last` bar start (UTC), `rows`. It counts: not for ticks."""
     with db.arrow() as connection, connection.cursor() as cursor:

@@ -99,7 +99,7 @@ def _export(
         months = max((end.year - start.year) * 12 + end.month - start.month + 1, 1)
 
         def show_month(month: datetime) -> None:
-            shown(f"{month:%Y-%m}", (month.year - start.year) * 12 + month.month - start.month + 1, months)
+            shown(f"{month:%Y}", (month.year - start.year) * 12 + month.month - start.month + 1, months)
 
         done = None
         if ends is not None:

@@ -165,5 +165,7 @@ def _writer(path: Path, file: IO[bytes]) -> Iterator[_Writer]:
         msg = f"{path} says not how to write it; end its name with one of {', '.join(SUFFIXES)}"
         raise ValueError(msg)
     writer: _Writer = _Parquet(file) if suffix == ".parquet" else _Csv(file, packed=suffix == ".csv.gz")
-    yield writer
-    writer.close()
+    try:
+        yield writer
+    finally:
+        writer.close()  # also after an error, so that nothing writes to the file later

@@ -218,3 +218,29 @@ def test_an_empty_folder_is_reported(database: Database, tmp_path: Path) -> None
     assert result.outcome == "refused"
     assert result.reason is not None
     assert "no price file" in result.reason
+
+
+def test_a_session_whose_values_changed_is_seen_as_touched_though_nothing_counted_differs(
+    database: Database, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "KO.csv", text(DAYS))
+    import_files(database, [path], at=AT)
+    write(path, text(DAYS).replace(line(DAYS[2], 2), line(DAYS[2], 40)))
+    import_files(database, [path], at=LATER)
+    rows = read_coverage(database, "us_equity", ["KO"], date(2024, 1, 1), date(2025, 1, 1))
+    assert [row.session.isoformat() for row in rows if row.checked_at == LATER] == [DAYS[2]]
+
+
+def test_a_change_whose_coverage_was_lost_is_seen_as_touched_by_the_next_import(
+    database: Database, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "KO.csv", text(DAYS))
+    import_files(database, [path], at=AT)
+    changed = write(tmp_path / "KO_new.csv", text(DAYS).replace(line(DAYS[2], 2), line(DAYS[2], 40)))
+    parsed = read_file(changed)
+    origin = {"source": parsed.source, "feed": parsed.feed, "adjustment": parsed.adjustment}
+    upsert_bars(database, "us_equity", "1d", parsed.frame, at=LATER, **origin)  # and then the process died
+    (result,) = import_files(database, [changed], at=LATER)
+    assert (result.changed, result.unchanged) == (0, len(DAYS))
+    rows = read_coverage(database, "us_equity", ["KO"], date(2024, 1, 1), date(2025, 1, 1))
+    assert [row.session.isoformat() for row in rows if row.checked_at == LATER] == [DAYS[2]]

@@ -47,6 +47,21 @@ def candle_figure(candles: Candles) -> go.Figure:
     colour: dict[str, Any] = {"increasing_line_color": _UP, "decreasing_line_color": _DOWN}
     figure.add_trace(go.Candlestick(x=labels, name="price", **prices, **colour), row=1, col=1)
     figure.add_trace(go.Bar(x=labels, y=bars["volume"].tolist(), name="volume", marker_color=colours), row=2, col=1)
+    _mark_absent(figure, absent)
+    axis = {"type": "category", "categoryorder": "array", "categoryarray": _labels(every, candles), "nticks": _TICKS}
+    figure.update_xaxes(**axis)
+    figure.update_layout(
+        title=candles.title, xaxis_rangeslider_visible=False, bargap=0.1, template="plotly_white", hovermode="x"
+    )
+    figure.update_yaxes(title_text="price", row=1, col=1, secondary_y=False)
+    figure.update_yaxes(title_text="volume", row=2, col=1, secondary_y=False)
+    return figure
+
+
+def _mark_absent(figure: go.Figure, absent: Sequence[str]) -> None:
+    """A grey column over the whole height at every slot without a bar."""
+    from plotly import graph_objects as go
+
     for row in (1, 2):
         mark = go.Bar(
             x=absent,
@@ -59,14 +74,6 @@ def candle_figure(candles: Candles) -> go.Figure:
         )
         figure.add_trace(mark, row=row, col=1, secondary_y=True)
         figure.update_yaxes(range=[0, 1], visible=False, fixedrange=True, row=row, col=1, secondary_y=True)
-    axis = {"type": "category", "categoryorder": "array", "categoryarray": _labels(every, candles), "nticks": _TICKS}
-    figure.update_xaxes(**axis)
-    figure.update_layout(
-        title=candles.title, xaxis_rangeslider_visible=False, bargap=0.1, template="plotly_white", hovermode="x"
-    )
-    figure.update_yaxes(title_text="price", row=1, col=1, secondary_y=False)
-    figure.update_yaxes(title_text="volume", row=2, col=1, secondary_y=False)
-    return figure
 
 
 def candle_html(candles: Candles) -> str:

@@ -13,9 +13,10 @@ from quant_pipeline.cli.desk import load, open_database, prepare_process
 from quant_pipeline.cli.errors import FAILED, BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, day_of
 from quant_pipeline.cli.output import complain, progress, show
+from quant_pipeline.importers.errors import SKIP_BAD_OPTION
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from rich.console import Console
 
@@ -36,16 +37,23 @@ def import_command(
     since: Annotated[str | None, typer.Option(metavar="DATE", help="Leave earlier rows out.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Leave later rows out.")] = None,
     skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave bad rows out instead of refusing the file.")
+        bool, typer.Option(SKIP_BAD_OPTION, help="Leave bad rows out and report them instead of refusing the file.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace also bars that are stored of a better source.")
     ] = False,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Read price files into bars: CSV, CSV.gz, zip or Parquet of known families. Importing again changes nothing."""
+    """Read price files into bars: CSV, CSV.gz, zip or Parquet of known families, and Lean's factor and map files.
+
+    Importing again, in other pieces or another order changes nothing: where sources disagree, the better one stays (raw
+    prices before adjusted ones, then the market's own venue, then a consolidated feed).
+    """
     given: dict[str, Any] = {"market": market, "symbol": symbol, "interval": interval, "tz": tz, "stamp": stamp}
     _check(paths, given)
     given |= {"since": _day(since, "--since"), "until": _day(until, "--until")}
-    given["bad_rows"] = "skip" if skip_bad else "refuse"
+    given |= {"bad_rows": "skip" if skip_bad else "refuse", "replace_better": replace}
     settings = load(config)
     prepare_process(settings)
     with open_database(settings) as db:
@@ -98,38 +106,55 @@ def _import(db: Database, paths: Sequence[Path], given: Mapping[str, Any]) -> tu
 def _described(one: ImportResult) -> dict[str, object]:
     names = ("path", "outcome", "reason", "market", "symbols", "interval", "format", "source", "adjustment", "stamp")
     counts = ("rows_read", "rows", "duplicates_dropped", "not_closed", "slots", "slots_missing")
-    stored = ("first", "last", "inserted", "changed", "unchanged")
+    stored = ("first", "last", "inserted", "changed", "unchanged", "kept", "recorded", "removed")
     content: dict[str, object] = {name: getattr(one, name) for name in (*names, *counts, *stored)}
     content["gaps"] = len(one.gaps)
     content["sessions_changed"] = len({session for _, session in one.sessions})
     rows = [{"line": r.line, "column": r.column, "value": r.value, "problem": r.problem} for r in one.rejected]
-    return content | {"rejected": rows}
+    left = [
+        {"symbol": o.symbol, "rows": o.rows, "first": o.first, "last": o.last, "reason": o.reason} for o in one.left_out
+    ]
+    return content | {"rejected": rows, "left_out": left}
 
 
 def _print(found: Sequence[ImportResult], console: Console) -> None:
     from rich.table import Table
 
-    stored = [one for one in found if one.outcome == "stored"]
+    stored = [one for one in found if one.outcome == "stored" and not one.is_reference]
     if stored:
         table = Table("file", "market", "symbol", "interval", title="Imported")
-        for name in ("rows", "span", "gaps (bars)", "duplicates", "inserted", "changed", "unchanged"):
+        for name in ("rows", "span", "gaps (bars)", "duplicates", "inserted", "changed", "unchanged", "kept"):
             table.add_column(name, justify="right" if name != "span" else "left")
         for one in stored:
             table.add_row(one.path.name, one.market, _symbols(one), one.interval, *_numbers(one))
         console.print(table)
     for one in found:
-        if one.outcome == "passed_by":
-            console.print(f"passed by: {one.reason}", markup=False)
-        for row in one.rejected[:_SHOWN_REJECTED]:
-            text = f"left out: {one.path}, line {row.line}, column {row.column!r}: {row.problem} (found {row.value!r})"
-            console.print(text, markup=False)
-        if len(one.rejected) > _SHOWN_REJECTED:
-            console.print(
-                f"  and {len(one.rejected) - _SHOWN_REJECTED} more rows of {one.path.name} (--json lists all)"
-            )
+        for line in _notes(one):
+            console.print(line, markup=False)
     changed = sum(one.inserted + one.changed for one in stored)
     refused = sum(one.outcome == "refused" for one in found)
-    console.print(f"{len(stored)} files read, {refused} refused, {changed:,} bars new or changed")
+    references = sum(one.is_reference for one in found)
+    also = f", {references} factor and map files" if references else ""
+    console.print(f"{len(stored)} files read{also}, {refused} refused, {changed:,} bars new or changed")
+    if any(one.kept for one in stored):
+        console.print("kept: bars that are stored of a better source and say something else; --replace replaces them")
+
+
+def _notes(one: ImportResult) -> Iterator[str]:
+    """What is to be said about one file beside its row."""
+    if one.outcome == "passed_by":
+        yield f"passed by: {one.reason}"
+    if one.is_reference:
+        what = "corporate actions" if one.format == "lean_factors" else "ticker spans"
+        yield f"{one.path}: {one.symbols[0]}, {one.recorded} {what} new" + (
+            f", {one.removed:,} stored bars of another company removed" if one.removed else ""
+        )
+    for left in one.left_out if one.outcome == "stored" else ():
+        yield f"left out: {one.path}, {left.rows:,} rows {left.first:%Y-%m-%d} to {left.last:%Y-%m-%d}: {left.reason}"
+    for row in one.rejected[:_SHOWN_REJECTED]:
+        yield f"left out: {one.path}, line {row.line}, column {row.column!r}: {row.problem} (found {row.value!r})"
+    if len(one.rejected) > _SHOWN_REJECTED:
+        yield f"  and {len(one.rejected) - _SHOWN_REJECTED} more rows of {one.path.name} (--json lists all)"
 
 
 def _symbols(one: ImportResult) -> str:
@@ -139,5 +164,5 @@ def _symbols(one: ImportResult) -> str:
 def _numbers(one: ImportResult) -> list[str]:
     span = f"{one.first:%Y-%m-%d} to {one.last:%Y-%m-%d}" if one.first is not None and one.last is not None else ""
     gaps = f"{len(one.gaps)} ({one.slots_missing:,})" if one.gaps else "0"
-    counts = (one.duplicates_dropped, one.inserted, one.changed, one.unchanged)
+    counts = (one.duplicates_dropped, one.inserted, one.changed, one.unchanged, one.kept)
     return [f"{one.rows:,}", span, gaps, *(f"{count:,}" for count in counts)]

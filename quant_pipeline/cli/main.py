@@ -7,11 +7,14 @@ import sys
 import typer
 
 from quant_pipeline.cli.backfill import backfill_command
+from quant_pipeline.cli.bars import bars_command
 from quant_pipeline.cli.catch_up import catch_up_command
 from quant_pipeline.cli.control import halt_command, pause_command, resume_command
+from quant_pipeline.cli.coverage import coverage_command
 from quant_pipeline.cli.demo import demo_command
 from quant_pipeline.cli.errors import INTERRUPTED, told
 from quant_pipeline.cli.exchange import exchange_command
+from quant_pipeline.cli.export import export_command
 from quant_pipeline.cli.import_files import import_command
 from quant_pipeline.cli.migrate import migrate_command
 from quant_pipeline.cli.output import complain
@@ -32,6 +35,9 @@ app.command("up")(up_command)
 app.command("demo")(demo_command)
 app.command("status")(status_command)
 app.command("import")(import_command)
+app.command("export")(export_command)
+app.command("bars")(bars_command)
+app.command("coverage")(coverage_command)
 app.command("tick")(tick_command)
 app.command("backfill")(backfill_command)
 app.command("train")(train_command)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,6 +17,14 @@ ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; default: quant.toml here or above.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print machine-readable JSON, and nothing else, on stdout.")]
+AsOfOption = Annotated[
+    str | None, typer.Option("--as-of", metavar="TIME", help="Bars as they were stored at that time (ISO, with zone).")
+]
+FromOption = Annotated[str | None, typer.Option("--from", metavar="DATE", help="First session; default: all.")]
+ToOption = Annotated[str | None, typer.Option("--to", metavar="DATE", help="Last session; default: all.")]
+SymbolsOption = Annotated[
+    str | None, typer.Option("--symbols", metavar="A,B", help="Only these symbols; default: all that are stored.")
+]
 MarketArgument = Annotated[str, typer.Argument(metavar="MARKET", help="us_equity or krw_crypto.")]
 
 
@@ -43,6 +51,59 @@ def day_of(text: str, option: str) -> date:
     except ValueError:
         msg = f"{option} {text!r} is not a date; write it as YYYY-MM-DD, for example 2026-03-02"
         raise BadInputError(msg) from None
+
+
+def days_of(first: str | None, last: str | None) -> tuple[date, date]:
+    """The sessions from `--from` to `--to`, wide open where one is not given.
+
+    Raises:
+        BadInputError: one is not a date, or they are the wrong way round.
+    """
+    start = date(1900, 1, 1) if first is None else day_of(first, "--from")
+    end = date(2199, 12, 31) if last is None else day_of(last, "--to")
+    if start > end:
+        msg = f"--from {start} is after --to {end}; exchange them"
+        raise BadInputError(msg)
+    return start, end
+
+
+def span_of(first: str | None, last: str | None) -> tuple[datetime, datetime]:
+    """`days_of` as a span of bar starts: from 00:00 UTC of the first session up to the end of the last (exclusive)."""
+    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days_of(first, last))
+    return start, end + timedelta(days=1)
+
+
+def symbols_of(text: str | None) -> tuple[str, ...] | None:
+    """Symbols written with commas between them, as they are stored; None when none are given.
+
+    Raises:
+        BadInputError: one cannot be a symbol, or the list is empty.
+    """
+    if text is None:
+        return None
+    from quant_pipeline.importers.naming import normal_symbol
+
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    names = [normal_symbol(part) for part in parts]
+    if not parts or None in names:
+        wrong = parts[names.index(None)] if parts else text
+        msg = f"--symbols {wrong!r} is no symbol; write them like AAPL,MSFT or KRW-BTC,KRW-ETH"
+        raise BadInputError(msg)
+    return tuple(dict.fromkeys(name for name in names if name is not None))
+
+
+def interval_of(text: str | None, default: str) -> str:
+    """An interval, by default the given one.
+
+    Raises:
+        BadInputError: it is none that bars have.
+    """
+    from quant_pipeline.importers.grid import INTERVALS
+
+    if text is not None and text not in INTERVALS:
+        msg = f"--interval {text!r} is not known; use one of {', '.join(INTERVALS)}"
+        raise BadInputError(msg)
+    return default if text is None else text
 
 
 def month_of(text: str, option: str) -> date:

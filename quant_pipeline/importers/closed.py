@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 import numpy as np
@@ -10,7 +9,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from quant_pipeline.importers.errors import ImportRefused
-from quant_pipeline.importers.grid import INTERVALS, gaps_and_slots, nanoseconds_of
+from quant_pipeline.importers.grid import INTERVALS, nanoseconds_of
+from quant_pipeline.importers.subset import subset
 from quant_pipeline.importers.values import ParsedFile
 from quant_pipeline.markets.calendar import last_closed_session
 from quant_pipeline.markets.market import get_market
@@ -23,25 +23,13 @@ def only_closed(parsed: ParsedFile, at: datetime) -> ParsedFile:
         ImportRefused: no bar had closed.
     """
     closed = _closed(parsed, at)
-    if closed.all():
-        return parsed
-    frame = parsed.frame.loc[closed].reset_index(drop=True)
-    if frame.empty:
+    if not closed.any():
         raise ImportRefused(
             parsed.path,
             f"no bar of the file had closed at {at.isoformat()}, the first begins at {parsed.first.isoformat()}",
             remedy="Check the time zone of the file and this machine's clock.",
         )
-    slots, gaps = gaps_and_slots(frame, parsed.interval, get_market(parsed.market).calendar)
-    return replace(
-        parsed,
-        frame=frame,
-        symbols=tuple(sorted(frame["symbol"].unique())),
-        slots=slots,
-        gaps=gaps,
-        first=frame["ts"].min().to_pydatetime(),
-        last=frame["ts"].max().to_pydatetime(),
-    )
+    return subset(parsed, closed)
 
 
 def _closed(parsed: ParsedFile, at: datetime) -> npt.NDArray[np.bool_]:

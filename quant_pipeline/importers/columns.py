@@ -28,7 +28,7 @@ BAR_FIELDS = ("open", "high", "low", "close", "volume")
 class Columns:
     """The needed columns as they stand in the file, and the position (from 0) of each row among its data rows.
 
-    `fields` has the keys time, open, high, low, close, volume and, where the file has one, symbol.
+    `fields` has the keys time, open, high, low, close, volume and, where the file has them, symbol and `texts`.
     """
 
     fields: dict[str, pa.ChunkedArray]
@@ -50,7 +50,7 @@ class FastPathFailed(Exception):  # noqa: N818 - an outcome that the caller hand
 def positions(layout: Layout) -> dict[str, int]:
     """Column positions by the name they have in our frames."""
     named = {"time": layout.time, **dict(layout.prices)}
-    return named if layout.symbol is None else {**named, "symbol": layout.symbol}
+    return {**named, **dict(layout.texts), **({} if layout.symbol is None else {"symbol": layout.symbol})}
 
 
 def read_columns(source: Source, layout: Layout, width: int) -> Columns:
@@ -100,8 +100,9 @@ def convert(columns: Columns, layout: Layout) -> RawBars:
     for name in BAR_FIELDS:
         numbers = _numbers(columns.fields[name], grouped=layout.grouped)
         values[name] = numbers / layout.scale if name != "volume" and layout.scale != 1.0 else numbers
-    if "symbol" in columns.fields:
-        values["symbol"] = columns.fields["symbol"].cast(pa.string()).to_pandas().astype(object)
+    for name in ("symbol", *(name for name, _ in layout.texts)):
+        if name in columns.fields:
+            values[name] = columns.fields[name].cast(pa.string()).to_pandas().astype(object)
     values["row"] = columns.row
     return RawBars(pd.DataFrame(values), clock)
 

@@ -5,82 +5,122 @@ Counted from storage, not from the file, so that pieces of one session in severa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from quant_pipeline.importers.grid import DAY, Nanoseconds, full_slots, nanoseconds_of, residue_of
+from quant_pipeline.importers.origins import rank
 from quant_pipeline.importers.values import ParsedFile
 from quant_pipeline.markets.calendar import CalendarName, sessions
 from quant_pipeline.markets.market import get_market
-from quant_pipeline.storage.bars import read_bars
+from quant_pipeline.storage.bars import Origin
+from quant_pipeline.storage.bars_read import session_bars
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 from quant_pipeline.storage.database import Database
 
 COMPLETE, PARTIAL = "complete", "partial"
 _EPOCH = date(1970, 1, 1)
 
+type _Key = tuple[str, date]
+
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    """What was recorded before: minutes known to have no trade stay known."""
+class _Stored:
+    """What storage says of the file's sessions: coverage recorded before, and the origin and age of the bars there."""
 
-    rows: dict[tuple[str, date], Coverage]
+    rows: Mapping[_Key, Coverage]
+    origins: Mapping[_Key, tuple[Origin, datetime]]
 
-    def no_trade(self, symbol: str, session: date, absent: int) -> int:
-        row = self.rows.get((symbol, session))
+    def no_trade(self, key: _Key, absent: int) -> int:
+        """Minutes known to have no trade stay known."""
+        row = self.rows.get(key)
         return 0 if row is None else min(row.no_trade, absent)
 
-    def says(self, row: Coverage) -> bool:
-        """Whether the same was recorded before, whenever that was."""
-        known = self.rows.get((row.symbol, row.session))
-        return known is not None and replace(known, checked_at=row.checked_at) == row
+    def origin(self, key: _Key, given: Origin) -> Origin:
+        """The origin of the session's bars; of a session without bars the better one of those that said so."""
+        if key in self.origins:
+            return self.origins[key][0]
+        row = self.rows.get(key)
+        return given if row is None else min(given, (row.source, row.feed, row.adjustment), key=rank)
+
+    def is_news(self, row: Coverage) -> bool:
+        """Whether something else was recorded before, or bars changed since: what depends on them looks at this."""
+        key = row.symbol, row.session
+        known = self.rows.get(key)
+        if known is None or _said(known) != _said(row):
+            return True
+        return key in self.origins and self.origins[key][1] > known.checked_at
 
 
-def record_file(db: Database, parsed: ParsedFile, *, at: datetime) -> int:
+def record_file(db: Database, parsed: ParsedFile, *, at: datetime, changed: frozenset[_Key] = frozenset()) -> int:
     """Record coverage of every session between the first and the last bar of each symbol; returns how many are news.
 
     A session is `complete` when every slot of its regular hours has a bar or is known to have no trade, else
-    `partial`: an import cannot tell an absent trade from a lost page.
+    `partial`: an import cannot tell an absent trade from a lost page. Sessions in `changed` are news in any case.
     """
     calendar = get_market(parsed.market).calendar
-    first, last = parsed.first.date(), parsed.last.date()
-    known = _known(db, parsed, first, last)
-    stored = read_bars(db, parsed.market, parsed.interval, parsed.symbols, _midnight(first), _midnight(last, days=1))
+    stored = session_bars(db, parsed.market, parsed.interval, parsed.symbols, *_span(parsed))
+    known = _stored(db, parsed, stored)
     rows: list[Coverage] = []
-    for symbol, bars in stored.groupby("symbol", sort=True):
+    for symbol in parsed.symbols:
         own = parsed.frame.loc[parsed.frame["symbol"] == symbol, "ts"]
         listed = sessions(calendar, own.min().date(), own.max().date())
-        rows.extend(_symbol_rows(parsed, str(symbol), bars, calendar, listed, known, at))
-    return record_coverage(db, [row for row in rows if not known.says(row)])
+        starts = stored.filter(pc.equal(stored["symbol"], symbol))["ts"]
+        ts = pd.DatetimeIndex(pc.list_flatten(starts).cast(pa.timestamp("ns", "UTC")).to_pandas())
+        rows.extend(_symbol_rows(parsed, symbol, ts, calendar, listed, known, at))
+    return record_coverage(db, [row for row in rows if known.is_news(row) or (row.symbol, row.session) in changed])
 
 
-def _known(db: Database, parsed: ParsedFile, first: date, last: date) -> _Known:
+def _stored(db: Database, parsed: ParsedFile, stored: pa.Table) -> _Stored:
+    first, last = parsed.first.date(), parsed.last.date()
     rows = read_coverage(db, parsed.market, parsed.symbols, first, last, interval=parsed.interval)
-    return _Known({(row.symbol, row.session): row for row in rows})
+    columns = [stored[name].to_pylist() for name in ("symbol", "session", "source", "feed", "adjustment", "fetched_at")]
+    return _Stored(
+        {(row.symbol, row.session): row for row in rows},
+        {
+            (symbol, day): ((source, feed, adjusted), age)
+            for symbol, day, source, feed, adjusted, age in zip(*columns, strict=True)
+        },
+    )
+
+
+def _said(row: Coverage) -> tuple[object, ...]:
+    """All that a row says beside whose it is and when that was seen."""
+    counts = row.expected, row.present, row.no_trade, row.first_ts, row.last_ts
+    return *counts, row.source, row.feed, row.adjustment, row.status
+
+
+def _span(parsed: ParsedFile) -> tuple[datetime, datetime]:
+    return _midnight(parsed.first.date()), _midnight(parsed.last.date(), days=1)
 
 
 def _symbol_rows(
     parsed: ParsedFile,
     symbol: str,
-    bars: pd.DataFrame,
+    ts: pd.DatetimeIndex,
     calendar: CalendarName,
     listed: tuple[date, ...],
-    known: _Known,
+    known: _Stored,
     at: datetime,
 ) -> list[Coverage]:
-    ts = pd.DatetimeIndex(bars["ts"])
     times = nanoseconds_of(ts)
     slots = full_slots(calendar, parsed.interval, listed, residue_of(ts, parsed.interval, calendar))
     days = np.array([(session - _EPOCH).days for session in listed], dtype=np.int64)
     expected, present = _counts(slots, days), _counts(times[np.isin(times, slots)], days)
     firsts, lasts = _ends(ts, times, days)
+    given = parsed.source, parsed.feed, parsed.adjustment
     rows = []
     for number, session in enumerate(listed):
+        key = symbol, session
         absent = expected[number] - present[number]
-        no_trade = known.no_trade(symbol, session, absent)
+        no_trade = known.no_trade(key, absent)
+        source, feed, adjustment = known.origin(key, given)
         rows.append(
             Coverage(
                 market=parsed.market,
@@ -92,9 +132,9 @@ def _symbol_rows(
                 no_trade=no_trade,
                 first_ts=firsts[number],
                 last_ts=lasts[number],
-                source=parsed.source,
-                feed=parsed.feed,
-                adjustment=parsed.adjustment,
+                source=source,
+                feed=feed,
+                adjustment=adjustment,
                 status=COMPLETE if no_trade == absent else PARTIAL,
                 checked_at=at,
             )

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+SKIP_BAD_OPTION = "--skip-bad"
+"""How the command line asks for bad rows to be left out; remedies name it, and the command takes it from here."""
+
 
 class ImportRefused(Exception):  # noqa: N818 - a refusal is an outcome, shown as it is
     """A file that was not imported, with the place and the way out.

@@ -63,13 +63,14 @@ def _fault(
 ) -> BadRow | None:
     if len(fields) != len(header):
         return BadRow(line, None, ",".join(fields), f"the row has {len(fields)} fields, the header {len(header)}")
+    texts = dict(layout.texts)
     for name, column in wanted.items():
         text = fields[column].strip()
         title = header[column] if layout.header else name
         if name == "time":
             problem = _TIME_HELP if style is None else problem_with(text, style)
-        elif name == "symbol":
-            problem = None if text else "the symbol is empty"
+        elif name == "symbol" or name in texts:
+            problem = None if text else f"the {name} is empty"
         else:
             problem = None if number.fullmatch(text) else f"{name} is not a number"
         if problem is not None:

@@ -16,6 +16,7 @@ from quant_pipeline.markets.calendar import CalendarName, session_hours, session
 Nanoseconds = npt.NDArray[np.int64]
 
 MINUTE = 60_000_000_000
+HALF_HOUR = 30 * MINUTE
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
 INTERVALS: dict[str, int] = {"1m": MINUTE, "5m": 5 * MINUTE, "15m": 15 * MINUTE, "1h": HOUR, "4h": 4 * HOUR, "1d": DAY}
@@ -67,7 +68,7 @@ def residue_of(ts: pd.DatetimeIndex, interval: str, calendar: CalendarName) -> i
         return 0
     values, counts = np.unique(local_time_of_day(ts, zone_of(calendar)) % step, return_counts=True)
     residue = int(values[np.argmax(counts)])
-    return residue if residue % (30 * MINUTE) == 0 else 0
+    return residue if residue % HALF_HOUR == 0 else 0
 
 
 def slots_between(

@@ -10,10 +10,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from quant_pipeline.importers.columns import positions
+from quant_pipeline.importers.errors import SKIP_BAD_OPTION
 from quant_pipeline.importers.source import Source
 from quant_pipeline.importers.values import BadRow, BadRows, Layout
 
-ROW_REMEDY = "Correct the row, or leave bad rows out with --bad-rows skip."
+ROW_REMEDY = f"Correct the row, or leave bad rows out with {SKIP_BAD_OPTION}."
 _ORDINARY_SHARE = 0.5
 """Skipping is for a few bad rows: when more than this share is bad, the file is not what it was taken for."""
 

@@ -21,6 +21,7 @@ from quant_pipeline.importers.ownership import owner_of, select_symbol
 from quant_pipeline.importers.recognise import Recognised, recognise
 from quant_pipeline.importers.source import open_source
 from quant_pipeline.importers.stamps import Asked, place
+from quant_pipeline.importers.stated import one_kind, origins_of, stated_market
 from quant_pipeline.importers.values import BadRows, ParsedFile, Stamp
 from quant_pipeline.markets.market import get_market
 
@@ -60,9 +61,10 @@ def read_file(
     found = recognise(source, market=market, symbol=symbol)
     judge = Judge(source, found.layout, found.header, bad_rows)
     raw = _rows(found, judge)
-    chosen = _within(select_symbol(raw.frame, judge, symbol), judge, since, until)
+    chosen = _within(select_symbol(one_kind(raw.frame, judge), judge, symbol), judge, since, until)
     rows_read = len(chosen) + len(judge.rejected)
-    owner = owner_of(check_values(chosen, judge), found, judge, market=market, symbol=symbol)
+    named = market or stated_market(chosen)
+    owner = owner_of(check_values(chosen, judge), found, judge, market=named, symbol=symbol)
     asked = Asked(interval, tz, stamp, interval_in(found.peek.member or path.name))
     return _placed(found, judge, RawBars(owner.frame, raw.clock), owner.market, asked, rows_read)
 
@@ -77,15 +79,16 @@ def _placed(found: Recognised, judge: Judge, raw: RawBars, market: str, asked: A
     _require_rows(frame, judge, rows_read)
     rejected = judge.finish(rows_read)
     slots, gaps = gaps_and_slots(frame, placed.interval, calendar)
+    origins, (source, feed, adjustment) = origins_of(frame, found.layout)
     return ParsedFile(
         path=judge.source.path,
         frame=frame.loc[:, list(BAR_COLUMNS)],
         market=market,
         symbols=tuple(sorted(frame["symbol"].unique())),
         interval=placed.interval,
-        source=found.layout.source,
-        feed=found.layout.feed,
-        adjustment=found.layout.adjustment,
+        source=source,
+        feed=feed,
+        adjustment=adjustment,
         format=found.format.name,
         stamp=placed.stamp,
         rows_read=rows_read,
@@ -95,6 +98,7 @@ def _placed(found: Recognised, judge: Judge, raw: RawBars, market: str, asked: A
         gaps=gaps,
         first=frame["ts"].min().to_pydatetime(),
         last=frame["ts"].max().to_pydatetime(),
+        origins=origins,
     )
 
 

@@ -9,8 +9,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from quant_pipeline.importers.columns import RawBars
+from quant_pipeline.importers.errors import SKIP_BAD_OPTION
 from quant_pipeline.importers.grid import (
     DAY,
+    HALF_HOUR,
     HOUR,
     INTERVALS,
     days_to_stamps,
@@ -67,7 +69,9 @@ def place(raw: RawBars, calendar: CalendarName, judge: Judge, asked: Asked) -> P
     nanoseconds = times.astype(np.int64)
     spacing = most_common_spacing(nanoseconds, pd.factorize(frame["symbol"])[0].astype(np.int64))
     midnights = raw.clock == "local" and zone in (None, zone_of(calendar)) and bool((nanoseconds % DAY == 0).all())
-    daily = (asked.interval or asked.named_interval) in (None, "1d") and (spacing is None or spacing >= DAY)
+    daily = (asked.interval or judge.layout.interval or asked.named_interval) in (None, "1d") and (
+        spacing is None or spacing >= DAY
+    )
     dates = raw.clock == "date" or (midnights and daily)
     if raw.clock == "local" and zone is None and not dates:
         judge.refuse(
@@ -76,9 +80,8 @@ def place(raw: RawBars, calendar: CalendarName, judge: Judge, asked: Asked) -> P
             line=judge.lines([int(frame["row"].iloc[0])])[0],
             column=judge.header[judge.layout.time],
         )
-    interval = decide_interval(
-        judge, nanoseconds, spacing, asked=asked.interval, named=asked.named_interval, dates=dates
-    )
+    stated = asked.interval or judge.layout.interval
+    interval = decide_interval(judge, nanoseconds, spacing, asked=stated, named=asked.named_interval, dates=dates)
     if dates:
         return Placed(_on_sessions(frame, times.astype("datetime64[D]"), calendar, judge), interval, "start")
     frame = _instants(frame, zone if raw.clock == "local" else None, judge)
@@ -160,7 +163,7 @@ def _require_sessions(frame: pd.DataFrame, calendar: CalendarName, judge: Judge)
         closed,
         "time",
         "the stock market was closed on this day",
-        "Check --market and --tz, or leave such rows out with --bad-rows skip.",
+        f"Check --market and --tz, or leave such rows out with {SKIP_BAD_OPTION}.",
     )
 
 
@@ -199,11 +202,14 @@ def _in_trading_day(frame: pd.DataFrame, judge: Judge) -> pd.DataFrame:
 
 
 def _on_grid(frame: pd.DataFrame, interval: str, calendar: CalendarName, judge: Judge) -> pd.DataFrame:
-    ts = pd.DatetimeIndex(frame["ts"])
+    ts, step = pd.DatetimeIndex(frame["ts"]), INTERVALS[interval]
     residue = residue_of(ts, interval, calendar)
+    if judge.layout.interval is not None and calendar != "always":
+        # Our own exports may hold the bars of several vendors, whose hours begin at 09:00 or 09:30.
+        step, residue = min(step, HALF_HOUR), 0
     return judge.drop(
         frame,
-        np.asarray(local_time_of_day(ts, zone_of(calendar)) % INTERVALS[interval] != residue),
+        np.asarray(local_time_of_day(ts, zone_of(calendar)) % step != residue),
         "time",
         f"the time is not on the grid of {interval} bars",
         "Pass the interval that is right (--interval).",

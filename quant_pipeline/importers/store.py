@@ -1,7 +1,7 @@
-"""Files into storage: parsed side by side, stored one after the other in the order given, each all or nothing.
+"""Files into storage: parsed and stored side by side, each all or nothing, with the outcome of one after the other.
 
-Storing keeps the order because a later file may restate what an earlier one said, and the outcome must not depend on
-which of them was parsed first.
+Factor and map files go first, because they say which bars are a company's own. Files with bars of the same symbol and
+interval are stored in the order given: a later one may restate what an earlier one said.
 """
 
 from __future__ import annotations
@@ -9,71 +9,24 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
-from quant_pipeline.importers.closed import only_closed
-from quant_pipeline.importers.coverage import record_file
-from quant_pipeline.importers.errors import ImportRefused, NotBars
+from quant_pipeline.importers.errors import ImportRefused
 from quant_pipeline.importers.folders import expand
 from quant_pipeline.importers.read import read_file
-from quant_pipeline.importers.values import BadRow, BadRows, Gap, ParsedFile, Stamp
-from quant_pipeline.storage.bars import upsert_bars
+from quant_pipeline.importers.references import is_reference
+from quant_pipeline.importers.results import ImportResult, Progress
+from quant_pipeline.importers.store_one import refused, store_bars, store_reference_file
+from quant_pipeline.importers.values import BadRows, ParsedFile, Stamp
+from quant_pipeline.markets.market import US_EQUITY
 from quant_pipeline.storage.database import Database
+from quant_pipeline.storage.ticker_spans import read_spans
 
-Outcome = Literal["stored", "refused", "passed_by"]
+__all__ = ["ImportResult", "Progress", "import_files"]
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ImportResult:
-    """What became of one file. Fields of the content are those of `ParsedFile`, empty unless it was stored.
-
-    `outcome` is `refused` with the reason, `passed_by` for a sound file of another kind, or `stored`; `rows` counts
-    the bars of the file, of which `inserted` are new, `changed` replaced other values, `unchanged` were there.
-    `not_closed` bars ended after the time of the import and were left out. `sessions` are the (symbol, session)
-    pairs whose stored bars changed.
-    """
-
-    path: Path
-    outcome: Outcome
-    reason: str | None = None
-    market: str | None = None
-    symbols: tuple[str, ...] = ()
-    interval: str | None = None
-    format: str | None = None
-    source: str | None = None
-    adjustment: str | None = None
-    stamp: Stamp | None = None
-    rows_read: int = 0
-    rows: int = 0
-    duplicates_dropped: int = 0
-    rejected: tuple[BadRow, ...] = ()
-    not_closed: int = 0
-    slots: int = 0
-    gaps: tuple[Gap, ...] = ()
-    first: datetime | None = None
-    last: datetime | None = None
-    inserted: int = 0
-    changed: int = 0
-    unchanged: int = 0
-    sessions: tuple[tuple[str, date], ...] = ()
-
-    @property
-    def slots_missing(self) -> int:
-        """Slots of the market's grid between the file's first and last bar that hold no bar."""
-        return sum(gap.slots for gap in self.gaps)
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """How far an import is: `done` of `total` files, and the result of the file just finished."""
-
-    done: int
-    total: int
-    result: ImportResult
+type _Parsed = ParsedFile | ImportRefused
 
 
 def import_files(
@@ -89,6 +42,7 @@ def import_files(
     since: date | None = None,
     until: date | None = None,
     bad_rows: BadRows = "refuse",
+    replace_better: bool = False,
     workers: int = 2,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> tuple[ImportResult, ...]:
@@ -108,8 +62,9 @@ def import_files(
         since: see market.
         until: see market.
         bad_rows: see market.
-        workers: how many files are parsed at a time.
-        on_progress: called after each file, in the caller's thread.
+        replace_better: bars of these files replace also those that are stored of a better source.
+        workers: how many files are parsed, and how many stored, at a time.
+        on_progress: called after each file, in the caller's thread; factor and map files come first.
 
     Returns:
         One result a file, in the order of the expanded paths.
@@ -132,17 +87,27 @@ def import_files(
         until=until,
         bad_rows=bad_rows,
     )
-    results: list[ImportResult] = []
-    for path, parsed in _parsed(files, read, workers):
-        results.append(_stored(db, path, parsed, at))
+    references = [path for path in files if is_reference(path)]
+    found: dict[Path, ImportResult] = {}
+
+    def note(result: ImportResult) -> None:
+        found[result.path] = result
         if on_progress is not None:
-            on_progress(Progress(len(results), len(files), results[-1]))
-    return tuple(results)
+            on_progress(Progress(len(found), len(files), result))
+
+    for path in references:
+        note(store_reference_file(db, path, at=at, market=market, symbol=symbol))
+    spans = read_spans(db, US_EQUITY.name)
+    store = partial(store_bars, db, spans=spans, at=at, replace_better=replace_better)
+    prices = tuple(path for path in files if path not in found)
+    for result in _stored(_parsed(prices, read, workers), store, workers):
+        note(result)
+    return tuple(found[path] for path in files)
 
 
 def _parsed(
     files: tuple[Path, ...], read: Callable[[Path], ParsedFile], workers: int
-) -> Iterator[tuple[Path, ParsedFile | ImportRefused]]:
+) -> Iterator[tuple[Path, _Parsed]]:
     """Files in order with what reading gave. No more than a few are held in memory ahead of the one being stored."""
     with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="import") as pool:
         waiting: deque[tuple[Path, Future[ParsedFile]]] = deque()
@@ -155,7 +120,7 @@ def _parsed(
                     return
                 path, future = waiting.popleft()
                 try:
-                    parsed: ParsedFile | ImportRefused = future.result()
+                    parsed: _Parsed = future.result()
                 except ImportRefused as refusal:
                     parsed = refusal
                 yield path, parsed
@@ -163,53 +128,23 @@ def _parsed(
             pool.shutdown(cancel_futures=True)
 
 
-def _stored(db: Database, path: Path, parsed: ParsedFile | ImportRefused, at: datetime) -> ImportResult:
-    try:
-        if isinstance(parsed, ImportRefused):
-            raise parsed
-        closed = only_closed(parsed, at)
-    except NotBars as refusal:
-        return ImportResult(path=path, outcome="passed_by", reason=str(refusal))
-    except ImportRefused as refusal:
-        return ImportResult(path=path, outcome="refused", reason=str(refusal))
-    change = upsert_bars(
-        db,
-        closed.market,
-        closed.interval,
-        closed.frame,
-        source=closed.source,
-        feed=closed.feed,
-        adjustment=closed.adjustment,
-        at=at,
-    )
-    record_file(db, closed, at=at)
-    return replace(
-        _summary(closed),
-        not_closed=len(parsed.frame) - len(closed.frame),
-        inserted=change.inserted,
-        changed=change.changed,
-        unchanged=change.unchanged,
-        sessions=change.sessions,
-    )
-
-
-def _summary(parsed: ParsedFile) -> ImportResult:
-    return ImportResult(
-        path=parsed.path,
-        outcome="stored",
-        market=parsed.market,
-        symbols=parsed.symbols,
-        interval=parsed.interval,
-        format=parsed.format,
-        source=parsed.source,
-        adjustment=parsed.adjustment,
-        stamp=parsed.stamp,
-        rows_read=parsed.rows_read,
-        rows=len(parsed.frame),
-        duplicates_dropped=parsed.duplicates_dropped,
-        rejected=parsed.rejected,
-        slots=parsed.slots,
-        gaps=parsed.gaps,
-        first=parsed.first,
-        last=parsed.last,
-    )
+def _stored(
+    files: Iterable[tuple[Path, _Parsed]], store: Callable[[ParsedFile], ImportResult], workers: int
+) -> Iterator[ImportResult]:
+    """Results in the order of `files`; no two files with a symbol and interval in common are stored at a time."""
+    with ThreadPoolExecutor(max_workers=workers, thread_name_prefix="store") as pool:
+        running: deque[tuple[frozenset[tuple[str, str]], Future[ImportResult]]] = deque()
+        for path, parsed in files:
+            keys: frozenset[tuple[str, str]] = frozenset()
+            if isinstance(parsed, ParsedFile):
+                keys = frozenset((symbol, parsed.interval) for symbol in parsed.symbols)
+            while len(running) >= workers or any(keys & held for held, _ in running):
+                yield running.popleft()[1].result()
+            if isinstance(parsed, ParsedFile):
+                running.append((keys, pool.submit(store, parsed)))
+            else:
+                done: Future[ImportResult] = Future()
+                done.set_result(refused(path, parsed))
+                running.append((keys, done))
+        while running:
+            yield running.popleft()[1].result()

@@ -52,7 +52,8 @@ class Layout:
     Column fields are positions. `zone` is the time zone of times written without one, when the family knows it.
     `stamp` None means: judged from the times themselves. `grouped` numbers may carry `$` and thousands separators.
     `scale` divides prices (Lean writes 1/10,000 USD). `day` is the date to which milliseconds of the day belong.
-    `symbol` is a column, `file_symbol` a symbol that the family knows by itself.
+    `symbol` is a column, `file_symbol` a symbol that the family knows by itself. `interval` is the one that the file
+    states; `texts` are columns in which each row says more about itself (see `stated.py`).
     """
 
     time: int
@@ -73,6 +74,8 @@ class Layout:
     grouped: bool = False
     scale: float = 1.0
     day: date | None = None
+    interval: str | None = None
+    texts: tuple[tuple[str, int], ...] = ()
 
     @property
     def prices(self) -> tuple[tuple[str, int], ...]:
@@ -125,6 +128,8 @@ class ParsedFile:
     `frame` is a bar frame. `rows_read` counts the rows asked for in the file: `len(frame) + duplicates_dropped +
     len(rejected)`. `slots` is how many bars the market's grid holds between the file's first and last bar, `gaps`
     those without one. `first` and `last` are bar starts (UTC). `stamp` says how the file's times were taken.
+    `origins` has a row for each of `frame` with its source, feed and adjustment, in files whose rows state them; then
+    the fields of the same names hold all that occur, joined by `+`.
     """
 
     path: Path
@@ -144,6 +149,7 @@ class ParsedFile:
     gaps: tuple[Gap, ...]
     first: datetime
     last: datetime
+    origins: pd.DataFrame | None = None
 
     @property
     def symbol(self) -> str:

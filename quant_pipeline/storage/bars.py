@@ -5,13 +5,14 @@ The reading functions are importable from here too, as the one address of everyt
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from quant_pipeline.core.values import BAR_COLUMNS
+from quant_pipeline.storage.bar_rows import BAR_VALUES, bar_rows
 from quant_pipeline.storage.bars_read import bar_adjustments, bar_span, last_bars, read_bars
 from quant_pipeline.storage.partitions import ensure_month_partitions, ensure_months
 from quant_pipeline.storage.sql import as_utc
@@ -24,11 +25,16 @@ if TYPE_CHECKING:
     from quant_pipeline.storage.database import Database
 
 __all__ = [
-    "BarChange", "bar_adjustments", "bar_span", "delete_bars", "ensure_month_partitions", "last_bars", "read_bars",
-    "upsert_bars",
+    "BarChange", "BarPart", "Origin", "Prefer", "bar_adjustments", "bar_span", "delete_bars", "ensure_month_partitions",
+    "last_bars", "read_bars", "upsert_bars", "upsert_parts",
 ]  # fmt: skip
 
-_VALUES = ("open", "high", "low", "close", "volume")
+type Origin = tuple[str, str, str]
+"""Where bars come from: source, feed, adjustment."""
+
+type Prefer = Callable[[Origin, Origin], Literal["stored", "given"] | None]
+"""Which of two different origins (stored, given) a bar is kept of; None: the given one where its numbers differ."""
+
 _STAGED = "symbol text, ts timestamptz, open float8, high float8, low float8, close float8, volume float8"
 
 # A staged row differs if there is no such bar yet, or if one of its numbers is another one.
@@ -39,6 +45,22 @@ FROM staged s LEFT JOIN bars b
   ON b.market = $1 AND b.interval = $2 AND b.symbol = s.symbol AND b.ts = s.ts AND b.ts BETWEEN $4 AND $5
 WHERE b.ts IS NULL
    OR (b.open, b.high, b.low, b.close, b.volume) IS DISTINCT FROM (s.open, s.high, s.low, s.close, s.volume)
+"""
+
+# The same beside bars of other origins: `origin` is where the stored bar came from, `same` whether its numbers are equal.
+_DIFFERENT_BY_ORIGIN = """
+INSERT INTO different
+SELECT s.symbol, s.ts, s.open, s.high, s.low, s.close, s.volume, b.ts IS NOT NULL, greatest($3, b.fetched_at),
+       concat_ws(chr(31), b.source, b.feed, b.adjustment),
+       (b.open, b.high, b.low, b.close, b.volume) IS NOT DISTINCT FROM (s.open, s.high, s.low, s.close, s.volume)
+FROM staged s LEFT JOIN bars b
+  ON b.market = $1 AND b.interval = $2 AND b.symbol = s.symbol AND b.ts = s.ts AND b.ts BETWEEN $4 AND $5
+WHERE b.ts IS NULL OR (b.source, b.feed, b.adjustment) IS DISTINCT FROM ($6, $7, $8)
+   OR (b.open, b.high, b.low, b.close, b.volume) IS DISTINCT FROM (s.open, s.high, s.low, s.close, s.volume)
+"""
+_KEEP_STORED = """
+WITH gone AS (DELETE FROM different WHERE known AND origin = $1 AND (same OR $2) RETURNING same)
+SELECT count(*) FILTER (WHERE NOT same) FROM gone
 """
 
 _KEEP_OLD = """
@@ -82,6 +104,18 @@ class BarChange:
     unchanged: int
     sessions: tuple[tuple[str, date], ...]
     deleted: int = 0
+    kept: int = 0
+    """Bars that were given with other numbers and left as they are stored, because their origin is preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class BarPart:
+    """Bars of one origin: a bar frame in any order with whole microseconds, finite numbers, no bar twice."""
+
+    frame: pd.DataFrame
+    source: str
+    feed: str
+    adjustment: str
 
 
 def upsert_bars(
@@ -108,22 +142,83 @@ def upsert_bars(
     Raises:
         ValueError: the frame is not as described; nothing is stored.
     """
-    if frame.empty:
+    part = BarPart(frame, source, feed, adjustment)
+    return upsert_parts(db, market, interval, (part,), at=at, session_zone=session_zone)
+
+
+def upsert_parts(
+    db: Database,
+    market: str,
+    interval: str,
+    parts: Sequence[BarPart],
+    *,
+    at: datetime,
+    session_zone: str = "UTC",
+    prefer: Prefer | None = None,
+) -> BarChange:
+    """`upsert_bars` for bars of several origins, all or nothing; `prefer` says which origin a bar is kept of.
+
+    Raises:
+        ValueError: a frame is not as described; nothing is stored.
+    """
+    wanted = [(part, bar_rows(part.frame)) for part in parts if not part.frame.empty]
+    if not wanted:
         return BarChange(0, 0, 0, ())
-    staged, (first, last) = _arrow(frame), _span(frame)
-    ensure_months(db, _months(frame))
+    ensure_months(db, sorted({month for part, _ in wanted for month in _months(part.frame)}))
+    changes = []
     with db.arrow() as connection, connection.cursor() as cursor:
         lock(cursor, f"bars/{market}/{interval}")
-        stage(cursor, "staged", _STAGED, staged)
-        run(cursor, f"CREATE TEMP TABLE different ({_STAGED}, known bool, at timestamptz) ON COMMIT DROP")
-        run(cursor, _DIFFERENT, (market, interval, as_utc(at), first, last))
-        known, new, sessions = _summary(cursor, session_zone)
-        if known:
-            run(cursor, _KEEP_OLD, (market, interval, "changed", first, last))
-            run(cursor, _UPDATE, (market, interval, source, feed, adjustment, first, last))
-        if new:
-            run(cursor, _INSERT, (market, interval, source, feed, adjustment))
-    return BarChange(new, known, len(frame) - known - new, sessions)
+        for part, staged in wanted:
+            changes.append(_write(cursor, (market, interval), part, staged, as_utc(at), session_zone, prefer))
+            run(cursor, "DROP TABLE staged, different")
+    return BarChange(
+        sum(change.inserted for change in changes),
+        sum(change.changed for change in changes),
+        sum(change.unchanged for change in changes),
+        tuple(sorted({session for change in changes for session in change.sessions})),
+        kept=sum(change.kept for change in changes),
+    )
+
+
+def _write(
+    cursor: Cursor,
+    where: tuple[str, str],
+    part: BarPart,
+    staged: pa.Table,
+    at: datetime,
+    session_zone: str,
+    prefer: Prefer | None,
+) -> BarChange:
+    """Write one part under the lock of its market and interval (`where`); leaves the tables staged and different."""
+    span, origin = _span(part.frame), (part.source, part.feed, part.adjustment)
+    stage(cursor, "staged", _STAGED, staged)
+    columns = f"{_STAGED}, known bool, at timestamptz" + (", origin text, same bool" if prefer else "")
+    run(cursor, f"CREATE TEMP TABLE different ({columns}) ON COMMIT DROP")
+    kept = 0
+    if prefer is None:
+        run(cursor, _DIFFERENT, (*where, at, *span))
+    else:
+        run(cursor, _DIFFERENT_BY_ORIGIN, (*where, at, *span, *origin))
+        kept = _keep_preferred(cursor, origin, prefer)
+    known, new, sessions = _summary(cursor, session_zone)
+    if known:
+        run(cursor, _KEEP_OLD, (*where, "changed", *span))
+        run(cursor, _UPDATE, (*where, *origin, *span))
+    if new:
+        run(cursor, _INSERT, (*where, *origin))
+    return BarChange(new, known, len(part.frame) - known - new - kept, sessions, kept=kept)
+
+
+def _keep_preferred(cursor: Cursor, given: Origin, prefer: Prefer) -> int:
+    """Take the bars that stay as they are out of `different`; returns how many of them have other numbers."""
+    kept = 0
+    origins = query(cursor, "SELECT DISTINCT origin FROM different WHERE known").column(0).to_pylist()
+    for key in origins:
+        source, feed, adjustment = key.split("\x1f")
+        choice = prefer((source, feed, adjustment), given)
+        if choice != "given":
+            kept += query(cursor, _KEEP_STORED, (key, choice == "stored")).column(0)[0].as_py()
+    return kept
 
 
 def delete_bars(
@@ -136,7 +231,7 @@ def delete_bars(
     if keys.empty:
         return BarChange(0, 0, 0, ())
     first, last = _span(keys)
-    staged = _arrow(keys.loc[:, ["symbol", "ts"]].assign(**dict.fromkeys(_VALUES, 0.0)))
+    staged = bar_rows(keys.loc[:, ["symbol", "ts"]].assign(**dict.fromkeys(BAR_VALUES, 0.0)))
     with db.arrow() as connection, connection.cursor() as cursor:
         lock(cursor, f"bars/{market}/{interval}")
         stage(cursor, "staged", _STAGED, staged)
@@ -170,41 +265,3 @@ def _months(frame: pd.DataFrame) -> list[date]:
     starts = frame["ts"].to_numpy(dtype="datetime64[ns]").astype("datetime64[M]")
     days: list[date] = np.unique(starts).astype("datetime64[D]").tolist()
     return days
-
-
-def _arrow(frame: pd.DataFrame) -> pa.Table:
-    """The frame as Arrow columns in staging order, refused if it is not a sound bar frame."""
-    import pyarrow as pa
-
-    missing = [name for name in BAR_COLUMNS if name not in frame.columns]
-    if missing:
-        msg = f"bar frame lacks the columns {missing}; it needs {list(BAR_COLUMNS)}"
-        raise ValueError(msg)
-    columns = {"symbol": pa.array(frame["symbol"].to_numpy(dtype=object), pa.string()), "ts": _microseconds(frame)}
-    for name in _VALUES:
-        values = frame[name].to_numpy(dtype=np.float64)
-        if not np.isfinite(values).all():
-            row = frame.iloc[int(np.flatnonzero(~np.isfinite(values))[0])]
-            msg = f"bar {row['symbol']} {row['ts']} has {name}={row[name]}; leave out bars without numbers"
-            raise ValueError(msg)
-        columns[name] = pa.array(values)
-    doubled = frame.duplicated(["symbol", "ts"]).to_numpy()
-    if doubled.any():
-        row = frame.iloc[int(np.flatnonzero(doubled)[0])]
-        msg = f"bar {row['symbol']} {row['ts']} is in the frame twice; keep one of them"
-        raise ValueError(msg)
-    return pa.table(columns)
-
-
-def _microseconds(frame: pd.DataFrame) -> pa.Array:
-    import pyarrow as pa
-
-    zone = getattr(frame["ts"].dtype, "tz", None)
-    if zone is None:
-        msg = f"column ts is {frame['ts'].dtype}; it must be datetime64 with a time zone"
-        raise ValueError(msg)
-    nanoseconds = frame["ts"].to_numpy(dtype="datetime64[ns]").astype(np.int64)
-    if (nanoseconds % 1000).any():
-        msg = "column ts has fractions of a microsecond, which PostgreSQL cannot keep; bars start on whole seconds"
-        raise ValueError(msg)
-    return pa.array(nanoseconds // 1000).cast(pa.timestamp("us", "UTC"))

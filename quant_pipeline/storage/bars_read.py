@@ -12,23 +12,27 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pandas as pd
+    import pyarrow as pa
 
     from quant_pipeline.storage.database import Database
 
 _COLUMNS = "symbol, ts, open, high, low, close, volume"
 
-_NOW = f"""
-SELECT {_COLUMNS} FROM bars
+_ORIGIN = ("source", "feed", "adjustment")
+_WITH_ORIGIN = f"{_COLUMNS}, {', '.join(_ORIGIN)}"
+
+_NOW = """
+SELECT {columns} FROM bars
 WHERE market = $1 AND interval = $2 AND ts >= $3 AND ts < $4
 """
 
 # At most one row of a bar was in force at a time: spans [fetched_at, superseded_at) do not overlap.
-_AS_OF = f"""
-SELECT {_COLUMNS} FROM (
-    SELECT {_COLUMNS} FROM bars
+_AS_OF = """
+SELECT {columns} FROM (
+    SELECT {columns} FROM bars
     WHERE market = $1 AND interval = $2 AND ts >= $3 AND ts < $4 AND fetched_at <= $5
     UNION ALL
-    SELECT {_COLUMNS} FROM bar_revisions
+    SELECT {columns} FROM bar_revisions
     WHERE market = $1 AND interval = $2 AND ts >= $3 AND ts < $4 AND fetched_at <= $5 AND superseded_at > $5
 ) AS known
 WHERE true
@@ -53,12 +57,14 @@ def read_bars(
     end: datetime,
     *,
     as_of: datetime | None = None,
+    with_origin: bool = False,
 ) -> pd.DataFrame:
     """The bar frame of `symbols` (None: all of the market) with `start <= ts < end`, aware times.
 
     `symbol` holds Python strings, `ts` is datetime64[ns, UTC], numbers are the doubles that were stored.
 
-    With `as_of` the bars are those that were stored at that time, restatements and deletions undone.
+    With `as_of` the bars are those that were stored at that time, restatements and deletions undone. With `with_origin`
+    the columns `source`, `feed` and `adjustment` stand behind those of a bar frame.
     """
     parameters: list[Any] = [market, interval, as_utc(start, "start"), as_utc(end, "end")]
     sql = _NOW
@@ -69,7 +75,8 @@ def read_bars(
         parameters.append(list(symbols))
         sql += f" AND symbol = ANY(${len(parameters)}::text[])"
     with db.arrow() as connection, connection.cursor() as cursor:
-        return frame_of(query(cursor, f"{sql} ORDER BY symbol, ts", parameters))
+        columns = _WITH_ORIGIN if with_origin else _COLUMNS
+        return frame_of(query(cursor, f"{sql.format(columns=columns)} ORDER BY symbol, ts", parameters))
 
 
 def last_bars(
@@ -97,6 +104,40 @@ def bar_adjustments(
     parameters = (market, interval, as_utc(start, "start"), as_utc(end, "end"), list(symbols))
     with db.arrow() as connection, connection.cursor() as cursor:
         return frame_of(query(cursor, _ADJUSTED, parameters))
+
+
+def session_bars(
+    db: Database, market: str, interval: str, symbols: Sequence[str], start: datetime, end: datetime
+) -> pa.Table:
+    """One row for each symbol and UTC date with bars from `start` to `end` (aware, exclusive), sorted.
+
+    Columns `symbol`, `session` (a date), `ts` (the list of bar starts), `source`, `feed`, `adjustment` (several ones
+    joined by `+`, sorted), and `fetched_at`, when the newest of those bars became known.
+    """
+    each = ", ".join(f"string_agg(DISTINCT {name}, '+' ORDER BY {name}) AS {name}" for name in _ORIGIN)
+    sql = (
+        "SELECT symbol, (ts AT TIME ZONE 'UTC')::date AS session, array_agg(ts ORDER BY ts) AS ts,"
+        f" {each}, max(fetched_at) AS fetched_at FROM bars"
+        " WHERE market = $1 AND interval = $2 AND ts >= $3 AND ts < $4 AND symbol = ANY($5::text[])"
+        " GROUP BY 1, 2 ORDER BY 1, 2"
+    )
+    with db.arrow() as connection, connection.cursor() as cursor:
+        parameters = (market, interval, as_utc(start, "start"), as_utc(end, "end"), list(symbols))
+        return query(cursor, sql, parameters)
+
+
+def known_span(
+    db: Database, market: str, interval: str, symbols: Sequence[str] | None
+) -> tuple[datetime, datetime] | None:
+    """First and last bar start that was ever stored (also of bars deleted since) of the symbols (None: all), or None."""
+    wanted = "WHERE market = $1 AND interval = $2" + ("" if symbols is None else " AND symbol = ANY($3::text[])")
+    sql = (
+        f"SELECT min(ts), max(ts) FROM (SELECT min(ts) AS ts FROM bars {wanted} UNION ALL SELECT max(ts) FROM bars {wanted}"
+        f" UNION ALL SELECT min(ts) FROM bar_revisions {wanted} UNION ALL SELECT max(ts) FROM bar_revisions {wanted}) AS e"
+    )
+    with db.arrow() as connection, connection.cursor() as cursor:
+        first, last = query(cursor, sql, (market, interval, *([] if symbols is None else [list(symbols)]))).columns
+    return (first[0].as_py(), last[0].as_py()) if first[0].as_py() is not None else None
 
 
 def bar_span(db: Database, market: str, interval: str) -> pd.DataFrame:

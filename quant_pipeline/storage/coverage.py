@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
+from sqlalchemy import text
+
 from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
 from quant_pipeline.storage.staging import lock, run, stage
 
@@ -85,6 +87,14 @@ def read_coverage(
     }
     with db.begin() as connection:
         return records(connection, Coverage, f"{sql} ORDER BY session, symbol, interval", parameters)
+
+
+def forget_coverage(db: Database, market: str, symbol: str, interval: str, *, before: date) -> int:
+    """Remove the rows of a symbol's sessions before `before`, which turned out not to be its own; returns how many."""
+    sql = "DELETE FROM coverage WHERE market = :market AND symbol = :symbol AND interval = :interval AND session < :before"
+    parameters = {"market": market, "symbol": symbol, "interval": interval, "before": before}
+    with db.begin() as connection:
+        return connection.execute(text(sql), parameters).rowcount
 
 
 def _arrow(rows: list[Coverage]) -> object:

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from quant_pipeline.core.bars import resample, validate_bars
-from quant_pipeline.importers.actions import actions_of, read_factor_file, read_map_file
+from quant_pipeline.core.bars import validate_bars
+from quant_pipeline.importers.actions import actions_of, read_factor_file
 from quant_pipeline.importers.errors import NotBars
 from quant_pipeline.importers.grid import INTERVALS
 from quant_pipeline.importers.read import read_file
@@ -123,60 +123,6 @@ def test_lean_minute_archives_hold_one_day_each(test_data: Path, manifest: list[
         assert told == [entry["first_ms"], entry["last_ms"]], entry["path"]
 
 
-@pytest.mark.parametrize("coin", ["BTC", "ETH"])
-def test_upbit_minutes_add_up_to_upbit_hours(test_data: Path, coin: str) -> None:
-    minutes = _bars(test_data, f"crypto/upbit_1m/{coin}_KRW_1m.csv.gz")
-    hours = _bars(test_data, f"crypto/upbit_1h/{coin}_KRW_1h.csv.gz")
-    made = resample(minutes, "1m", "1h").merge(hours, on=["symbol", "ts"], suffixes=("", "_hour"))
-    assert len(made) == 696
-    for name in ("open", "high", "low", "close"):
-        assert (made[name] == made[f"{name}_hour"]).all()
-    np.testing.assert_allclose(made["volume"], made["volume_hour"], rtol=0, atol=1e-9)
-
-
-def test_upbit_hours_of_a_utc_day_are_the_korean_daily_candle(test_data: Path) -> None:
-    hours = _bars(test_data, "crypto/upbit_1h/ETH_KRW_1h.csv.gz")
-    days = _bars(test_data, "crypto/upbit_kst/KRW-ETH_daily_2024.csv.gz")
-    made = resample(hours, "1h", "1d").merge(days, on=["symbol", "ts"], suffixes=("", "_day"))
-    assert len(made) == len(days) == 354
-    for name in ("open", "high", "low", "close"):
-        assert (made[name] == made[f"{name}_day"]).all()
-
-
-def test_korean_quarter_hours_add_up_to_utc_hours(test_data: Path) -> None:
-    quarters = _bars(test_data, "crypto/upbit_kst/KRW-ETH_15min_2024.csv.gz")
-    hours = _bars(test_data, "crypto/upbit_1h/ETH_KRW_1h.csv.gz")
-    complete = quarters.groupby(quarters["ts"].dt.floor("h"))["ts"].transform("count") == 4
-    made = resample(quarters[complete].reset_index(drop=True), "15m", "1h")
-    both = made.merge(hours, on=["symbol", "ts"], suffixes=("", "_hour"))
-    assert len(both) == len(made) > 8000
-    for name in ("open", "high", "low", "close"):
-        assert (both[name] == both[f"{name}_hour"]).all()
-
-
-@pytest.mark.parametrize("symbol", ["SPY", "MSFT", "JPM", "AMZN"])
-def test_end_stamped_minutes_add_up_to_quarter_hours(test_data: Path, symbol: str) -> None:
-    minutes = _read(test_data, f"us_multi_timeframe_2019/{symbol}_1min.csv.gz")
-    quarters = _read(test_data, f"us_multi_timeframe_2019/{symbol}_15min.csv.gz")
-    assert (minutes.stamp, quarters.stamp) == ("end", "end")
-    made = resample(minutes.frame, "1m", "15m").merge(quarters.frame, on=["symbol", "ts"], suffixes=("", "_quarter"))
-    assert len(made) == 130
-    for name in ("open", "high", "low", "close", "volume"):
-        assert (made[name] == made[f"{name}_quarter"]).all()
-
-
-@pytest.mark.parametrize("symbol", ["SPY", "NVDA", "NFLX", "COIN"])
-def test_consolidated_minutes_add_up_to_five_minutes(test_data: Path, symbol: str) -> None:
-    minutes = _bars(test_data, f"us_1min/alpaca_iex_mixed/{symbol}_1min.csv.gz")
-    fives = _bars(test_data, f"us_5min/{symbol}_5min.csv.gz")
-    start, end = pd.Timestamp("2026-01-22", tz=NEW_YORK), pd.Timestamp("2026-03-07", tz=NEW_YORK)
-    made = resample(minutes[minutes["ts"].between(start, end)].reset_index(drop=True), "1m", "5m")
-    both = made.merge(fives, on=["symbol", "ts"], suffixes=("", "_five"))
-    assert len(both) == 2418
-    for name in ("open", "high", "low", "close", "volume"):
-        assert (both[name] == both[f"{name}_five"]).all()
-
-
 def test_raw_prices_times_split_factors_are_the_split_adjusted_prices(test_data: Path) -> None:
     folder = test_data / "us_daily/lean_raw"
     factors = read_factor_file(folder / "factor_files/aapl.csv")
@@ -197,12 +143,6 @@ def test_raw_prices_times_split_factors_are_the_split_adjusted_prices(test_data:
     error = (both["close"] / held / both["close_yahoo"] - 1).abs()
     assert len(both) > 5300
     assert error.median() < 1e-6
-
-
-def test_the_map_file_tells_which_rows_are_of_another_company(test_data: Path) -> None:
-    since = read_map_file(test_data / "us_daily/lean_raw/map_files/fb.csv")[0].first
-    bars = _bars(test_data, "us_daily/lean_raw/fb.zip")
-    assert (bars["ts"] < pd.Timestamp(since, tz="UTC")).sum() == 716
 
 
 @pytest.mark.slow

@@ -118,17 +118,18 @@ def test_one_bad_file_does_not_stop_the_rest_and_leaves_nothing(database: Databa
     write(tmp_path / "A.csv", text(DAYS))
     write(tmp_path / "B.csv", text(DAYS) + "2024-03-15,1,2,3,4,oops\n")
     write(tmp_path / "C.csv", text(DAYS))
-    write(tmp_path / "d_factors.csv", "19980102,1,1,1\n20501231,1,1,0\n")
+    write(tmp_path / "d.csv", "19980102,1,1,1\n20501231,1,1,0\n")
     seen: list[Progress] = []
     results = import_files(database, [tmp_path, tmp_path / "none.csv"], at=AT, on_progress=seen.append)
-    assert [result.outcome for result in results] == ["stored", "refused", "stored", "passed_by", "refused"]
-    assert [result.path.name for result in results] == ["A.csv", "B.csv", "C.csv", "d_factors.csv", "none.csv"]
+    assert [result.outcome for result in results] == ["stored", "refused", "stored", "stored", "refused"]
+    assert [result.path.name for result in results] == ["A.csv", "B.csv", "C.csv", "d.csv", "none.csv"]
     reason = results[1].reason
     assert reason is not None
     assert f"line {len(DAYS) + 2}, column 'volume'" in reason
     assert set(_stored(database)["symbol"]) == {"A", "C"}
     assert {row[0] for row in _covered(database, "us_equity", "1d")} == {"A", "C"}
-    assert [(each.done, each.total, each.result) for each in seen] == [(n + 1, 5, results[n]) for n in range(5)]
+    in_order = [results[3], *results[:3], results[4]]  # what says whose bars they are goes first
+    assert [(each.done, each.total, each.result) for each in seen] == [(n + 1, 5, in_order[n]) for n in range(5)]
 
 
 def test_bad_rows_are_left_out_by_choice_and_reported(database: Database, tmp_path: Path) -> None:
@@ -217,3 +218,29 @@ def test_an_empty_folder_is_reported(database: Database, tmp_path: Path) -> None
     assert result.outcome == "refused"
     assert result.reason is not None
     assert "no price file" in result.reason
+
+
+def test_a_session_whose_values_changed_is_seen_as_touched_though_nothing_counted_differs(
+    database: Database, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "KO.csv", text(DAYS))
+    import_files(database, [path], at=AT)
+    write(path, text(DAYS).replace(line(DAYS[2], 2), line(DAYS[2], 40)))
+    import_files(database, [path], at=LATER)
+    rows = read_coverage(database, "us_equity", ["KO"], date(2024, 1, 1), date(2025, 1, 1))
+    assert [row.session.isoformat() for row in rows if row.checked_at == LATER] == [DAYS[2]]
+
+
+def test_a_change_whose_coverage_was_lost_is_seen_as_touched_by_the_next_import(
+    database: Database, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "KO.csv", text(DAYS))
+    import_files(database, [path], at=AT)
+    changed = write(tmp_path / "KO_new.csv", text(DAYS).replace(line(DAYS[2], 2), line(DAYS[2], 40)))
+    parsed = read_file(changed)
+    origin = {"source": parsed.source, "feed": parsed.feed, "adjustment": parsed.adjustment}
+    upsert_bars(database, "us_equity", "1d", parsed.frame, at=LATER, **origin)  # and then the process died
+    (result,) = import_files(database, [changed], at=LATER)
+    assert (result.changed, result.unchanged) == (0, len(DAYS))
+    rows = read_coverage(database, "us_equity", ["KO"], date(2024, 1, 1), date(2025, 1, 1))
+    assert [row.session.isoformat() for row in rows if row.checked_at == LATER] == [DAYS[2]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import date
 
-from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
+from quant_pipeline.storage.coverage import Coverage, forget_coverage, read_coverage, record_coverage
 from quant_pipeline.storage.database import Database
 from quant_pipeline_tests.storage.builders import AT, MARKET, later
 
@@ -41,3 +41,12 @@ def test_of_a_row_given_twice_the_last_counts(database: Database) -> None:
     again = replace(_ROW, present=1)
     assert record_coverage(database, [_ROW, again]) == 1
     assert read_coverage(database, MARKET, None, _ROW.session, _ROW.session) == (again,)
+
+
+def test_sessions_that_are_not_a_symbols_own_are_forgotten_and_no_others(database: Database) -> None:
+    days = [date(2024, 1, 2), date(2024, 1, 3)]
+    rows = [replace(_ROW, symbol=s, interval=i, session=d) for s in ("A", "B") for i in ("1m", "1d") for d in days]
+    record_coverage(database, rows)
+    assert forget_coverage(database, MARKET, "A", "1m", before=days[1]) == 1
+    left = read_coverage(database, MARKET, None, *days)
+    assert set(left) == set(rows) - {rows[0]}

@@ -25,6 +25,7 @@ from quant_pipeline.storage.outbox import Notification
 from quant_pipeline.storage.positions import Holding
 from quant_pipeline.storage.risk import RiskEvent, RiskState
 from quant_pipeline.storage.sql import columns_of
+from quant_pipeline.storage.ticker_spans import TickerSpan
 from quant_pipeline.storage.versions import Version
 from quant_pipeline_tests.storage.builders import REPOSITORY
 
@@ -48,6 +49,9 @@ _APPEND_ONLY = {
     """,
     "corporate_actions": """
         INSERT INTO corporate_actions VALUES ('m', 's', now(), 'split', 2, NULL, NULL, 'x', now())
+    """,
+    "ticker_spans": """
+        INSERT INTO ticker_spans VALUES ('m', 's', 't', '2020-01-01', '2050-12-31', 'x', now())
     """,
     "control_state": """
         INSERT INTO control_state (market, state, actor, note, at) VALUES ('m', 'paused', 'me', '', now())
@@ -98,6 +102,7 @@ _RECORDS: dict[str, tuple[type[Any], ...]] = {
     "positions": (Holding,),
     "risk_events": (RiskEvent,),
     "risk_state": (RiskState,),
+    "ticker_spans": (TickerSpan,),
 }
 # What the database keeps for itself beside the fields of the value.
 _OWN = {"id", "updated_at", "is_current", "confirmed_at", "params_hash", "client_id", "due_at", "sent_at"}

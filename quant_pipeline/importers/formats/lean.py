@@ -2,7 +2,7 @@
 
 Daily and hourly archives are `<symbol>.zip` with `YYYYMMDD HH:MM` rows; minute archives hold one day as
 `<day>_<symbol>_minute_trade.csv` with milliseconds since midnight. Quote archives, factor files and map files are
-recognised and passed by: the last two are read by `actions.py`.
+recognised and hold no bars: the last two are read by `actions.py` and stored by `references.py`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from quant_pipeline.importers.values import Format, Layout, Peek
 NEW_YORK = "America/New_York"
 _INTEGER = re.compile(r"[0-9]+")
 _DAY_MEMBER = re.compile(r"([0-9]{4})([0-9]{2})([0-9]{2})_([A-Za-z.]+)_minute_(trade|quote)\.csv")
-_FACTOR_ROW = re.compile(r"[0-9]{8}(,[0-9.eE+-]+){2,3}|[0-9]{8},[A-Za-z.]+,[A-Z]?")
+FACTOR_ROW = re.compile(r"[0-9]{8}(,[0-9.eE+-]+){2,3}")
+MAP_ROW = re.compile(r"[0-9]{8},[A-Za-z][A-Za-z0-9.]*,[A-Z]*")
 
 
 def sniff(peek: Peek) -> bool:
@@ -33,7 +34,7 @@ def layout(peek: Peek) -> Layout:
     """
     if _is_factor_or_map(peek):
         msg = "this is a Lean factor or map file, not bars"
-        raise UnusableFile(msg, "Read it as corporate actions.", is_other_kind=True)
+        raise UnusableFile(msg, "`quant import` stores what it says.", is_other_kind=True)
     minutes = _DAY_MEMBER.fullmatch(peek.member or "")
     if minutes is None:
         return _layout((peek.member or peek.name).rsplit(".", 1)[0], None)
@@ -78,7 +79,8 @@ def _is_minutes(peek: Peek) -> bool:
 
 
 def _is_factor_or_map(peek: Peek) -> bool:
-    return peek.member is None and _FACTOR_ROW.fullmatch(",".join(peek.header)) is not None
+    first = ",".join(peek.header)
+    return peek.member is None and any(pattern.fullmatch(first) is not None for pattern in (FACTOR_ROW, MAP_ROW))
 
 
 def _integers(fields: tuple[str, ...]) -> bool:

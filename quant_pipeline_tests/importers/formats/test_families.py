@@ -49,6 +49,11 @@ _LEAN_DAILY = (
 )
 _LEAN_HOURLY = "20240501 09:00,973100,975300,970300,970300,384500\n20240501 10:00,970200,971300,965300,970500,585900\n"
 _LEAN_MINUTE = "34200000,927000,930000,920000,925000,600\n34260000,925000,926000,924000,924600,59\n"
+_EXPORTED = (
+    "market,interval,symbol,ts,open,high,low,close,volume,source,feed,adjustment\n"
+    "us_equity,1h,AAPL,2024-05-01T13:00:00+00:00,10,12,9,11,1.5,lean,consolidated,raw\n"
+    "us_equity,1h,MSFT,2024-05-01T13:30:00+00:00,20,22,19,21,2.5,alpaca,iex,raw\n"
+)
 
 
 def _zip(path: Path, member: str, content: str) -> Path:
@@ -59,6 +64,7 @@ def _zip(path: Path, member: str, content: str) -> Path:
 
 def _files(folder: Path) -> dict[str, Path]:
     return {
+        "quant_export": write(folder / "bars.csv", _EXPORTED),
         "yahoo": write(folder / "AAPL.csv.gz", _YAHOO),
         "nasdaq": write(folder / "KO.csv", _NASDAQ),
         "alpaca_sdk": write(folder / "SPY_iex.csv", _SDK),
@@ -91,6 +97,33 @@ def test_special_families_do_not_claim_each_others_samples(tmp_path: Path) -> No
 
 def _one(parsed: ParsedFile, number: int = 0) -> list[float]:
     return [float(value) for value in parsed.frame.iloc[number, 2:]]
+
+
+def test_an_export_states_interval_and_origin_of_every_row(tmp_path: Path) -> None:
+    parsed = read_file(write(tmp_path / "bars.csv", _EXPORTED))
+    assert (parsed.market, parsed.interval, parsed.symbols) == ("us_equity", "1h", ("AAPL", "MSFT"))
+    assert parsed.frame["ts"].tolist() == [pd.Timestamp("2024-05-01T13:00Z"), pd.Timestamp("2024-05-01T13:30Z")]
+    assert parsed.origins is not None
+    assert parsed.origins.to_numpy().tolist() == [["lean", "consolidated", "raw"], ["alpaca", "iex", "raw"]]
+    assert (parsed.source, parsed.feed, parsed.adjustment) == ("alpaca+lean", "consolidated+iex", "raw")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "said"),
+    [
+        ("us_equity,1h,MSFT", "us_equity,1m,MSFT", 3, "another interval than the first one"),
+        ("us_equity,1h,MSFT", "krw_crypto,1h,MSFT", 3, "another market than the first one"),
+        ("alpaca,iex,raw", "alpaca,,raw", 3, "the feed is empty"),
+        ("us_equity", "krw_crypto", None, "AAPL is no symbol of krw_crypto"),
+        ("us_equity,1h,AAPL", "us_equity,2h,AAPL", None, "states the interval '2h'"),
+    ],
+)
+def test_an_export_that_was_tampered_with_is_refused(
+    tmp_path: Path, old: str, new: str, line: int | None, said: str
+) -> None:
+    with pytest.raises(ImportRefused, match=said) as refusal:
+        read_file(write(tmp_path / "bars.csv", _EXPORTED.replace(old, new)))
+    assert refusal.value.line == line
 
 
 def test_yahoo_prices_are_used_as_they_are(tmp_path: Path) -> None:

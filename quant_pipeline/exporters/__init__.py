@@ -1,0 +1,1 @@
+"""Stored data into files that other programs read. Nothing is computed here."""

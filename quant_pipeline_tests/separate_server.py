@@ -82,7 +82,7 @@ def separate_server(binaries: Path, folder: Path) -> Iterator[Dsn]:
             env=_ENVIRONMENT,
             cwd="/",
             start_new_session=True,
-            preexec_fn=die_with_parent(signal.SIGINT),
+            preexec_fn=die_with_parent(signal.SIGINT),  # noqa: PLW1509 - as for the embedded server
             **popen_as(account),
         )
     try:

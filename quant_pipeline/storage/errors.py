@@ -25,3 +25,7 @@ class SchemaVersionError(StorageError):
 
 class DatabaseOrderError(StorageError):
     """A database sorts text by the rules of a language instead of by its bytes."""
+
+
+class BarsInUseError(StorageError):
+    """Bars were removed by another writer while they were being replaced."""

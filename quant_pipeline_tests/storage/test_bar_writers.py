@@ -26,7 +26,7 @@ from quant_pipeline_tests.storage.bar_writer import COUNT, OVERLAP, START, SYMBO
 from quant_pipeline_tests.storage.builders import AT, MARKET, REPOSITORY, bars, later
 
 _FROM, _TO = datetime(2000, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
-_ROUNDS = 12
+_ROUNDS = 8
 _WAITING = """
 SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted
 AND database = (SELECT oid FROM pg_database WHERE datname = current_database())

@@ -46,7 +46,9 @@ def plans(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     return seen
 
 
-def test_one_day_touches_one_partition_and_that_of_some_symbols_only_through_its_index(years: Database, plans: list[Plan]) -> None:
+def test_one_day_touches_one_partition_and_that_of_some_symbols_only_through_its_index(
+    years: Database, plans: list[Plan]
+) -> None:
     found = read_bars(years, MARKET, "4h", SYMBOLS[:3], _DAY, _DAY + timedelta(days=1))
 
     assert len(found) == 18

@@ -15,7 +15,7 @@ test: setup-dev      ## all checks and tests
 	$(VENV)/ruff format --check .
 	$(VENV)/mypy
 	$(VENV)/lint-imports
-	$(VENV)/python -m pytest
+	$(VENV)/python -m pytest -n logical --maxprocesses 4 --dist worksteal
 
 setup:
 	@command -v $(PYTHON3) >/dev/null || { echo "no python3: install Python 3.12 (apt-get install python3 python3-venv)"; exit 1; }

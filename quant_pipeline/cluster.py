@@ -6,12 +6,16 @@ The embedded server runs as long as some process of this desk uses it; whoever a
 from __future__ import annotations
 
 import threading
+from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 
 from quant_pipeline.runtime.postgres import EmbeddedPostgres
 from quant_pipeline.settings import Settings
+from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.migrate import ensure_databases, upgrade
+from quant_pipeline.storage.partitions import ensure_months_ahead
 
 _EMBEDDED: dict[str, EmbeddedPostgres] = {}
 _LOCK = threading.Lock()
@@ -53,12 +57,18 @@ def embedded(settings: Settings, *, fast: bool = False) -> EmbeddedPostgres:
     return _EMBEDDED[key]
 
 
-def prepare(settings: Settings) -> Databases:
-    """Create the databases that are missing and bring our schema up to date. Safe to run at any time, by several."""
+def prepare(settings: Settings, *, at: datetime | None = None) -> Databases:
+    """Create the databases that are missing and bring our schema up to date. Safe to run at any time, by several.
+
+    With `at` (aware) the bars of that month and of the next ones get their partitions; ticks go on with it.
+    """
     found = databases(settings)
     names = [found.quant.database, found.dagster.database, found.mlflow.database, found.optuna.database]
     ensure_databases(found.admin, names)
     upgrade(found.quant)
+    if at is not None:
+        with closing(Database(found.quant)) as db:
+            ensure_months_ahead(db, at)
     return found
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from quant_pipeline.runtime import ports
 from quant_pipeline.runtime.numba_cache import set_numba_cache_dir
 
 pytest_plugins = ["quant_pipeline_tests.postgres"]
@@ -14,6 +15,11 @@ pytest_plugins = ["quant_pipeline_tests.postgres"]
 # Keeps compiled kernels between runs, named by their sources, and fixes BLAS to one thread. At import, not in
 # `pytest_configure`: the conftest of a folder that is run alone is imported before that, and numba with it.
 set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
+
+# Workers of pytest-xdist choose ports from ranges of their own: a free port is taken only some time after it was chosen.
+if _WORKER := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw"):
+    _EACH = len(ports._CHOICE) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    ports._CHOICE = ports._CHOICE[int(_WORKER) * _EACH : (int(_WORKER) + 1) * _EACH]  # type: ignore[misc]
 
 
 @pytest.fixture(scope="session")

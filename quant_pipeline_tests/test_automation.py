@@ -133,10 +133,10 @@ def test_every_tick_interval_has_exactly_one_tick_after_each_close(unused: dg.Da
         assert len(after) == 1, (day, after)
 
 
-@pytest.mark.parametrize("first", ["2026-03-07", "2026-11-26", "2026-07-03"])
+@pytest.mark.parametrize("first", ["2026-03-07", "2026-10-31", "2026-11-26", "2026-07-03"])
 def test_weekends_and_holidays_have_no_run(unused: dg.DagsterInstance, first: str) -> None:
-    """A weekend with a change of clocks, Thanksgiving, and Independence Day observed with the weekend behind it."""
-    days = {"2026-03-07": 2, "2026-11-26": 1, "2026-07-03": 3}[first]
+    """Both weekends with a change of clocks, Thanksgiving, and Independence Day observed with the weekend behind it."""
+    days = {"2026-03-07": 2, "2026-10-31": 2, "2026-11-26": 1, "2026-07-03": 3}[first]
 
     assert runs_of(schedule_of("us_equity", "smart_trading_pipeline"), unused, date.fromisoformat(first), days) == {}
 
@@ -148,6 +148,7 @@ def test_weekends_and_holidays_have_no_run(unused: dg.DagsterInstance, first: st
         ("2026-03-06 21:00", "it closed at 2026-03-06 21:00 UTC and opens at 2026-03-09 13:30 UTC"),
         ("2026-03-06 21:20", "it closed at 2026-03-06 21:00 UTC and opens at 2026-03-09 13:30 UTC"),
         ("2026-03-07 15:00", "it closed at 2026-03-06 21:00 UTC and opens at 2026-03-09 13:30 UTC"),
+        ("2026-11-02 14:20", "it closed at 2026-10-30 20:00 UTC and opens at 2026-11-02 14:30 UTC"),
         ("2026-11-26 15:00", "it closed at 2026-11-25 21:00 UTC and opens at 2026-11-27 14:30 UTC"),
         ("2026-11-27 18:30", "it closed at 2026-11-27 18:00 UTC and opens at 2026-11-30 14:30 UTC"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from quant_pipeline.cli.desk import databases_of, load, prepare_process
@@ -29,7 +30,7 @@ def migrate(settings: Settings) -> dict[str, object]:
     from quant_pipeline.storage.migrate import current_revision
 
     with databases_of(settings):
-        found = prepare(settings)
+        found = prepare(settings, at=datetime.now(UTC))
         _prepare_dagster(settings)
         _prepare_mlflow(settings, found.mlflow.sqlalchemy())
         return {

@@ -7,6 +7,7 @@ import sys
 import time
 from contextlib import closing
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -71,7 +72,7 @@ class Startup:
     def _migrate(self) -> None:
         """Bring the schemas up to date; the first time in a process of its own, which imports MLflow."""
         with notes().status("preparing the databases"):
-            prepare(self._settings)
+            prepare(self._settings, at=datetime.now(UTC))
             if current_revision(self._found.mlflow) is None:
                 run_child(self._settings, "migrate", "--json", quiet=True)
 

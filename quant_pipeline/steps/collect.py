@@ -22,6 +22,7 @@ from quant_pipeline.steps.timing import bar_closes, session_column, session_span
 from quant_pipeline.storage.bars import read_bars, upsert_bars
 from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
+from quant_pipeline.storage.partitions import ensure_months_ahead
 
 Progress = Callable[[str, float], None]
 """Told what is being fetched, and the part that is done (0 to 1)."""
@@ -55,6 +56,7 @@ def silent(_text: str, _part: float) -> None:
 
 def collect_recent(desk: Desk, market: MarketSettings, session: date, context: RunContext) -> Collected:
     """Fetch what a tick needs: from what each symbol is known up to (less a re-check) to now."""
+    ensure_months_ahead(desk.db, context.now)
     interval = market.base_interval
     floor = session_starts(calendar.previous_session(market.market.calendar, session))
     recheck = market.recheck_bars * timedelta(seconds=interval_seconds(interval))

@@ -21,3 +21,11 @@ class CorruptObjectError(StorageError):
 
 class SchemaVersionError(StorageError):
     """The database's schema is not one that this version of the code can use."""
+
+
+class DatabaseOrderError(StorageError):
+    """A database sorts text by the rules of a language instead of by its bytes."""
+
+
+class BarsInUseError(StorageError):
+    """Bars were removed by another writer while they were being replaced."""

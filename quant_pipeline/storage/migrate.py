@@ -10,7 +10,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from quant_pipeline.storage.database import lock_key
-from quant_pipeline.storage.errors import SchemaVersionError
+from quant_pipeline.storage.errors import DatabaseOrderError, SchemaVersionError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,21 +23,29 @@ if TYPE_CHECKING:
 _LOCK = "quant_pipeline.migrations"
 # Alembic keeps the running migration in module globals, so that two threads would use each other's connection.
 _ONE_IN_THIS_PROCESS = threading.Lock()
+# A server's own default sorts by the rules of a language ("BRK.B" after "BRKA"), and which rules depends on the machine
+# and its libraries. Rows of symbols come back in byte order everywhere, as Python sorts them.
+_BYTE_ORDER_17 = "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'"
+_BYTE_ORDER_15 = "LOCALE_PROVIDER libc LC_COLLATE 'C'"
+_SORTS_BY_BYTES = "SELECT 'B' < 'a' AND 'A.B' < 'AA'"
 
 
 def ensure_databases(admin_dsn: Dsn, names: Sequence[str]) -> tuple[str, ...]:
     """Create the databases that do not exist yet, connecting through `admin_dsn`; returns the names created.
 
-    Safe to run from several processes at once.
+    They hold UTF-8 and sort text by its bytes, whatever the server's default. Safe to run from several processes at
+    once.
     """
     created = []
     with _engine(admin_dsn, autocommit=True).connect() as connection:
         _lock(connection)
+        version = connection.execute(text("SELECT current_setting('server_version_num')::int")).scalar_one()
+        order = _BYTE_ORDER_17 if version >= 170_000 else _BYTE_ORDER_15
         for name in names:
             found = connection.execute(text("SELECT 1 FROM pg_database WHERE datname = :name"), {"name": name})
             if found.first() is None:
                 quoted = connection.dialect.identifier_preparer.quote_identifier(name)
-                connection.exec_driver_sql(f"CREATE DATABASE {quoted} ENCODING 'UTF8' TEMPLATE template0")
+                connection.exec_driver_sql(f"CREATE DATABASE {quoted} ENCODING 'UTF8' {order} TEMPLATE template0")
                 created.append(name)
     return tuple(created)
 
@@ -47,6 +55,7 @@ def upgrade(dsn: Dsn) -> None:
 
     Raises:
         SchemaVersionError: the database is at a revision that this version of the code does not know.
+        DatabaseOrderError: the database, which somebody else made, sorts text by the rules of a language.
     """
     from alembic import command
 
@@ -54,6 +63,7 @@ def upgrade(dsn: Dsn) -> None:
         _lock(connection)
         connection.commit()  # The lock belongs to the session, and the revisions begin their own transaction.
         _refuse_newer(connection, dsn)
+        _refuse_other_order(connection, dsn)
         command.upgrade(_config(connection), "head")
         connection.commit()
 
@@ -99,6 +109,16 @@ def _refuse_newer(connection: Connection, dsn: Dsn) -> None:
             f"{newest_revision()}); install the newer version that made it"
         )
         raise SchemaVersionError(msg)
+
+
+def _refuse_other_order(connection: Connection, dsn: Dsn) -> None:
+    if not connection.execute(text(_SORTS_BY_BYTES)).scalar_one():
+        msg = (
+            f"{dsn!r} sorts text by the rules of a language, so that rows would come back in an order that depends on "
+            f"the server; make it with CREATE DATABASE {dsn.database} TEMPLATE template0 {_BYTE_ORDER_15}, or drop it "
+            "while it is empty and `quant migrate` makes it"
+        )
+        raise DatabaseOrderError(msg)
 
 
 def _revision(connection: Connection) -> str | None:

@@ -1,4 +1,8 @@
-"""The monthly partitions of `bars`: which exist, and making those that a span of time needs."""
+"""The monthly partitions of `bars`: which exist, and making those that a span of time needs.
+
+They are made on three occasions: by a migration and by each tick's collection for the months to come, so that no tick
+waits for a table to be made, or finds at midnight that it cannot; and by each write for the months that it holds.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from sqlalchemy import Connection
+
+MONTHS_AHEAD = 2
+"""How many months after the current one are made ahead."""
 
 _LOCK = "quant_pipeline.bars.partitions"
 _EXISTING = """
@@ -38,6 +45,14 @@ def ensure_month_partitions(db: Database, start: datetime, end: datetime) -> tup
     months = [first.date().replace(day=1)]
     while (following := _next_month(months[-1])) <= last.date():
         months.append(following)
+    return ensure_months(db, months)
+
+
+def ensure_months_ahead(db: Database, at: datetime) -> tuple[str, ...]:
+    """`ensure_month_partitions` for the UTC month of `at` and the `MONTHS_AHEAD` months after it."""
+    months = [as_utc(at, "at").date().replace(day=1)]
+    for _ in range(MONTHS_AHEAD):
+        months.append(_next_month(months[-1]))
     return ensure_months(db, months)
 
 

@@ -27,7 +27,7 @@ def test_nyse_sessions_equal_the_reference_over_all_frozen_years(
 
 
 def test_opening_and_closing_times_equal_the_reference(reference: exchange_calendars.ExchangeCalendar) -> None:
-    schedule = reference.schedule.loc["2005":"2027"]
+    schedule = reference.schedule.loc["2005":"2028"]
     for day, opens, closes in zip(schedule.index, schedule["open"], schedule["close"], strict=True):
         hours = calendar.session_hours("nyse", day.date())
         assert (hours.opens_at, hours.closes_at) == (opens.to_pydatetime(), closes.to_pydatetime()), day

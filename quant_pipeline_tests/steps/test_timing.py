@@ -36,6 +36,9 @@ def coins(tmp_path: Path) -> MarketSettings:
         ("2026-03-08T23:00:00+00:00", FRIDAY),
         ("2026-03-09T13:29:59+00:00", FRIDAY),
         ("2026-03-09T13:30:00+00:00", MONDAY),
+        ("2026-10-30T19:59:59+00:00", date(2026, 10, 30)),
+        ("2026-11-02T14:29:59+00:00", date(2026, 10, 30)),
+        ("2026-11-02T14:30:00+00:00", date(2026, 11, 2)),
         ("2026-11-26T15:00:00+00:00", date(2026, 11, 25)),
         ("2026-11-27T18:00:00+00:00", date(2026, 11, 27)),
     ],
@@ -68,8 +71,9 @@ def test_a_tick_round_the_clock_works_on_the_day_of_the_bar_that_closed_last(
 def test_daily_bars_close_with_their_session_and_others_after_their_length(
     stocks: MarketSettings, coins: MarketSettings
 ) -> None:
-    days = pd.Series(pd.to_datetime(["2026-03-06T05:00", "2026-03-09T04:00", "2026-11-27T05:00"], utc=True))
-    closes = ["2026-03-06T21:00", "2026-03-09T20:00", "2026-11-27T18:00"]
+    starts = ["2026-03-06T05:00", "2026-03-09T04:00", "2026-10-30T04:00", "2026-11-02T05:00", "2026-11-27T05:00"]
+    days = pd.Series(pd.to_datetime(starts, utc=True))
+    closes = ["2026-03-06T21:00", "2026-03-09T20:00", "2026-10-30T20:00", "2026-11-02T21:00", "2026-11-27T18:00"]
     assert bar_closes(stocks, days, "1d").astype("datetime64[m]").astype(str).tolist() == closes
     hours = pd.Series(pd.to_datetime(["2026-03-06T23:00"], utc=True))
     assert bar_closes(coins, hours, "1h").astype("datetime64[m]").astype(str).tolist() == ["2026-03-07T00:00"]

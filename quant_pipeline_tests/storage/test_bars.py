@@ -1,10 +1,9 @@
-"""Bars: bit-exact round trips, restatements that keep the old value, writers at the same time."""
+"""Bars: bit-exact round trips, restatements that keep the old value. Several writers are in `test_bar_writers`."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -33,6 +32,13 @@ def _read(db: Database, as_of: datetime | None = None, interval: str = "1m") -> 
 def _revisions(db: Database) -> list:
     with db.begin() as connection:
         return list(connection.execute(text("SELECT * FROM bar_revisions ORDER BY id")).all())
+
+
+def _places(db: Database) -> dict[tuple[str, datetime], tuple]:
+    """Where each bar's row is, which transaction wrote it and which one last locked it."""
+    sql = "SELECT symbol, ts, tableoid::regclass::text, ctid::text, xmin::text, xmax::text FROM bars"
+    with db.begin() as connection:
+        return {(row.symbol, row.ts): tuple(row)[2:] for row in connection.execute(text(sql))}
 
 
 def test_what_was_written_comes_back_bit_for_bit(database: Database) -> None:
@@ -66,6 +72,23 @@ def test_same_bars_again_change_nothing_and_keep_where_they_came_from(database: 
     with database.begin() as connection:
         rows = connection.execute(text("SELECT DISTINCT source, feed, fetched_at FROM bars")).all()
     assert [tuple(row) for row in rows] == [("alpaca", "iex", AT)]
+
+
+def test_unchanged_bars_are_not_written_at_all_and_changed_ones_once(database: Database) -> None:
+    """PostgreSQL says so itself: a row that was written or only locked has another place, writer or locker."""
+    frame = bars(["A", "B"], "2024-01-31 23:00", 120)
+    _write(database, frame)
+    before = _places(database)
+    _write(database, frame.iloc[::-1], at=later(1))
+    assert _places(database) == before
+
+    second = frame.copy()
+    second.loc[[3, 200], "close"] += 1
+    _write(database, second, at=later(2))
+    after = _places(database)
+    changed = {(row.symbol, row.ts.to_pydatetime()) for row in second.loc[[3, 200]].itertuples()}
+    assert {key for key in before if after[key] != before[key]} == changed
+    assert len(_revisions(database)) == 2
 
 
 def test_restated_bar_keeps_its_old_value_with_both_times(database: Database) -> None:
@@ -193,49 +216,3 @@ def test_unsound_frame_is_refused_whole(
 def test_naive_time_of_fetching_is_refused(database: Database) -> None:
     with pytest.raises(ValueError, match="no time zone"):
         _write(database, bars(["A"], "2024-01-02", 1), at=AT.replace(tzinfo=None))
-
-
-def test_writers_of_the_same_bars_lose_nothing_and_never_deadlock(database: Database) -> None:
-    """Four writers restate the same bars in opposite orders; every value written is either current or a revision."""
-    rounds, writers = 6, 4
-    errors: list[BaseException] = []
-    barrier = threading.Barrier(writers)
-
-    def write(number: int) -> None:
-        try:
-            barrier.wait(30)
-            for turn in range(rounds):
-                frame = bars(["A", "B", "C"], "2024-01-31 23:00", 100, seed=1000 * number + turn)
-                if number % 2:
-                    frame = frame.iloc[::-1]
-                _write(database, frame, at=AT + timedelta(seconds=turn))
-        except BaseException as error:  # noqa: BLE001 - reported by the test itself
-            errors.append(error)
-
-    threads = [threading.Thread(target=write, args=(number,)) for number in range(writers)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-    assert errors == []
-    assert len(_read(database)) == 300
-    assert len(_revisions(database)) == 300 * (rounds * writers - 1)
-
-
-def test_writers_that_insert_the_same_new_bars_insert_each_once(database: Database) -> None:
-    barrier = threading.Barrier(4)
-    results: list[BarChange] = []
-
-    def write() -> None:
-        barrier.wait(30)
-        results.append(_write(database, bars(["A", "B"], "2024-01-02", 500)))
-
-    threads = [threading.Thread(target=write) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert sum(result.inserted for result in results) == 1000
-    assert sum(result.changed for result in results) == 0
-    assert sum(result.unchanged for result in results) == 3000
-    assert _revisions(database) == []

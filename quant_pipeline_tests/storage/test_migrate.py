@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from quant_pipeline.storage.dsn import Dsn
-from quant_pipeline.storage.errors import SchemaVersionError
+from quant_pipeline.storage.errors import DatabaseOrderError, SchemaVersionError
 from quant_pipeline.storage.migrate import check_revision, current_revision, ensure_databases, newest_revision, upgrade
 from quant_pipeline_tests.postgres import new_database
 from quant_pipeline_tests.storage.builders import REPOSITORY
@@ -114,3 +115,32 @@ def test_databases_are_made_once_even_by_several_at_a_time(postgres: Dsn, empty_
             for name in names:
                 quoted = name.replace('"', '""')
                 connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{quoted}" WITH (FORCE)')
+
+
+def test_database_that_sorts_by_a_language_is_refused_with_the_command_that_makes_a_sound_one(
+    separate_postgres: Dsn,
+) -> None:
+    """A server that was not made for the desk gives its databases the order of its own language."""
+    other = separate_postgres.with_database("quant_test_other_order")
+    engine = create_engine(separate_postgres.sqlalchemy(), poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"CREATE DATABASE {other.database}")
+        with pytest.raises(DatabaseOrderError, match="language") as refused:
+            upgrade(other)
+        assert current_revision(other) is None
+        assert other.password not in str(refused.value)
+        connection.exec_driver_sql(f"DROP DATABASE {other.database}")
+        remedy = re.search(r"CREATE DATABASE .* LC_COLLATE 'C'", str(refused.value))
+        assert remedy is not None
+        connection.exec_driver_sql(remedy.group())
+        upgrade(other)
+        connection.exec_driver_sql(f"DROP DATABASE {other.database} WITH (FORCE)")
+
+
+def test_databases_sort_by_bytes_whatever_the_server_does(empty_database: Dsn) -> None:
+    names = ["BRKA", "BRK.B", "brk", "KRW-BTC", "KRW", "KRWB", "Ünit", "하나", "Z"]
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        listed = connection.execute(
+            text("SELECT unnest(CAST(:names AS text[])) AS name ORDER BY name"), {"names": names}
+        )
+        assert listed.scalars().all() == sorted(names)

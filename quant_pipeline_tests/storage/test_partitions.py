@@ -12,6 +12,7 @@ from sqlalchemy import text
 
 from quant_pipeline.storage.bars import ensure_month_partitions, upsert_bars
 from quant_pipeline.storage.database import Database
+from quant_pipeline.storage.partitions import ensure_months_ahead
 from quant_pipeline_tests.storage.builders import AT, MARKET, bars
 
 
@@ -68,36 +69,10 @@ def test_new_month_waits_for_no_reader_and_no_writer(database: Database) -> None
     worker.join(10)
 
 
-def test_one_day_touches_one_partition(database: Database) -> None:
-    frame = bars(["A", "B"], "2024-01-15", 120, freq="1D")
-    upsert_bars(database, MARKET, "1d", frame, source="", feed="", adjustment="", at=AT)
-    sql = (
-        "EXPLAIN (FORMAT JSON) SELECT * FROM bars WHERE market = 'us_equity' AND interval = '1d'"
-        " AND symbol = 'A' AND ts >= '2024-03-05 00:00+00' AND ts < '2024-03-06 00:00+00'"
-    )
-    with database.begin() as connection:
-        plan = connection.exec_driver_sql(sql).scalar_one()
-    assert _relations(plan[0]["Plan"]) == ["bars_2024_03"]
-
-
-def test_last_bars_are_found_without_reading_older_partitions(database: Database) -> None:
-    """The last bars come from the newest months: an ordered append stops as soon as it has enough."""
-    frame = bars(["A"], "2024-01-01", 180, freq="1D")
-    upsert_bars(database, MARKET, "1d", frame, source="", feed="", adjustment="", at=AT)
-    sql = (
-        "EXPLAIN (ANALYZE, FORMAT JSON) SELECT bar.* FROM unnest(ARRAY['A']) AS wanted (name), LATERAL ("
-        " SELECT * FROM bars WHERE market = 'us_equity' AND interval = '1d' AND symbol = wanted.name"
-        " AND ts < '2025-01-01' ORDER BY ts DESC LIMIT 5) AS bar"
-    )
-    with database.begin() as connection:
-        plan = connection.exec_driver_sql(sql).scalar_one()
-    assert _relations(plan[0]["Plan"], only_run=True) == ["bars_2024_06"]
-
-
-def _relations(plan: dict, *, only_run: bool = False) -> list[str]:
-    found = []
-    if "Relation Name" in plan and (not only_run or plan["Actual Loops"] > 0):
-        found.append(plan["Relation Name"])
-    for child in plan.get("Plans", []):
-        found += _relations(child, only_run=only_run)
-    return found
+def test_months_ahead_are_the_current_one_and_the_next_two(database: Database) -> None:
+    seoul = timezone(timedelta(hours=9))
+    assert ensure_months_ahead(database, _day(2023, 11, 30)) == ("bars_2023_11", "bars_2023_12", "bars_2024_01")
+    assert ensure_months_ahead(database, _day(2023, 11, 1)) == ()
+    assert ensure_months_ahead(database, datetime(2024, 1, 1, 8, 59, tzinfo=seoul)) == ("bars_2024_02",)
+    with pytest.raises(ValueError, match="no time zone"):
+        ensure_months_ahead(database, _day(2024, 2, 1).replace(tzinfo=None))

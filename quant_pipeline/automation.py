@@ -17,12 +17,15 @@ from quant_pipeline.resources import DeskProvider, RunOptions
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.dependants import changed_sessions
 from quant_pipeline.steps.failures import note_failed_run
+from quant_pipeline.steps.repair import Repair, outlook
 from quant_pipeline.steps.timing import month_of, tick_session
 
 CHAIN = ("bars", "indicators", "signals", "features", "predictions", "decisions", "orders", "book", "performance")
 PREPARED = ("bars", "indicators", "signals", "features")
 DECIDED = ("predictions", "decisions", "performance")
 RECOMPUTED = ("bars", "indicators", "signals", "features", "predictions", "decisions", "performance")
+REPAIRS_AT_ONCE = 10
+"""Runs that one look for holes may start; what is left comes with the next."""
 IN_PROGRESS = [
     dg.DagsterRunStatus.QUEUED,
     dg.DagsterRunStatus.NOT_STARTED,
@@ -46,6 +49,13 @@ def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
         ),
         _job(
             market, "decide", DECIDED, {}, "Opinions, decisions and the shadow book over sessions whose features exist."
+        ),
+        _job(
+            market,
+            "repair_bars",
+            ("bars",),
+            {"dagster/max_retries": "0"},
+            "Ask the venue for sessions with unexplained holes; whatever that changes is then recomputed by `restate`.",
         ),
         _job(market, "restate", RECOMPUTED, {"quant/restate": market.name}, "Recompute what depends on changed bars."),
         _job(
@@ -81,7 +91,7 @@ def schedules(market: MarketSettings) -> list[dg.ScheduleDefinition]:
 
 def sensors(market: MarketSettings) -> list[dg.SensorDefinition]:
     """The sensors of a market."""
-    return [_changed_bars_sensor(market)]
+    return [_changed_bars_sensor(market), _repair_bars_sensor(market)]
 
 
 def tick_config() -> dg.RunConfig:
@@ -223,10 +233,42 @@ def _changed_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
     return changed_bars
 
 
-def range_request(first: date, last: date) -> dg.RunRequest:
+def _repair_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
+    name = job_name(market, "repair_bars")
+
+    @dg.sensor(
+        name=name,
+        job_name=name,
+        minimum_interval_seconds=300,
+        description=(
+            "Sessions that were never fetched, were fetched in part, or were imported with holes: ask the venue for "
+            f"exactly those, up to {market.quality.repair_tries} times, with longer and longer waits."
+        ),
+    )
+    def repair_bars(
+        context: dg.SensorEvaluationContext, desk: dg.ResourceParam[DeskProvider]
+    ) -> list[dg.RunRequest] | dg.SkipReason:
+        if _run_in_progress(context.instance, name) is not None:
+            return dg.SkipReason(f"{name} is still in progress; looking again afterwards")
+        opened = desk.get()
+        found = outlook(opened, market, opened.clock(market))
+        if not found.due:
+            return dg.SkipReason(found.sentence())
+        return [repair_request(one) for one in found.repairs(market)[:REPAIRS_AT_ONCE]]
+
+    return repair_bars
+
+
+def repair_request(repair: Repair) -> dg.RunRequest:
+    """The run that fills the holes of some neighbouring sessions, of the symbols that have them."""
+    config = dg.RunConfig(resources={"options": RunOptions(symbols=list(repair.symbols), repair=True)})
+    return range_request(repair.first, repair.last, run_config=config)
+
+
+def range_request(first: date, last: date, *, run_config: dg.RunConfig | None = None) -> dg.RunRequest:
     """One run over all sessions from `first` to `last`."""
     tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
-    return dg.RunRequest(run_key=None, tags=tags)
+    return dg.RunRequest(run_key=None, tags=tags, run_config=run_config)
 
 
 def failure_sensor() -> dg.SensorDefinition:

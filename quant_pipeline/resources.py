@@ -39,3 +39,6 @@ class RunOptions(dg.ConfigurableResource[None]):
     )
     symbols: list[str] = Field(default_factory=list, description="Limit the run to these symbols; empty means all.")
     collect: bool = Field(default=True, description="Ask the venue for bars that are missing in storage.")
+    repair: bool = Field(
+        default=False, description="Ask the venue for the unexplained holes of these sessions only; change no bar."
+    )

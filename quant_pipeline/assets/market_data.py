@@ -1,28 +1,15 @@
-"""The bars asset of a market, with its checks. Collecting and validating are steps."""
+"""The bars asset of a market, with its checks. Collecting and judging are steps; how a check is told is in `bar_checks`."""
 
-from typing import Any, cast
+from typing import cast
 
 import dagster as dg
 
+from quant_pipeline.assets.bar_checks import check_results, check_specs
 from quant_pipeline.assets.reporting import report, run_context, sessions_of
 from quant_pipeline.assets.spec import ROW_KEY, Shape, asset_arguments
-from quant_pipeline.core.bars import Violation
 from quant_pipeline.resources import DeskProvider, RunOptions
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import bars
-
-CHECKS = {
-    "schema": (
-        "every bar has the expected columns and types, finite numbers",
-        {"missing_column", "wrong_type", "not_finite"},
-    ),
-    "ohlc_sanity": (
-        "low <= open, close <= high, prices above zero, volume not negative",
-        {"price_not_positive", "low_above_body", "high_below_body", "negative_volume"},
-    ),
-    "no_duplicates": ("one bar for each symbol and time, in order", {"duplicate", "unsorted"}),
-}
-_SHOWN = 20
 
 
 def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
@@ -40,38 +27,26 @@ def bars_asset(market: MarketSettings) -> dg.AssetsDefinition:
         pool=f"{market.name}_market_data",
     )
     arguments = asset_arguments(market, shape)
-    specs = [
-        dg.AssetCheckSpec(name, asset=arguments["key"], description=text, blocking=True)
-        for name, (text, _) in CHECKS.items()
-    ]
 
-    @dg.asset(**arguments, check_specs=specs)
+    @dg.asset(**arguments, check_specs=check_specs(arguments["key"], market))
     def materialize(
         context: dg.AssetExecutionContext, desk: dg.ResourceParam[DeskProvider], options: RunOptions
     ) -> dg.MaterializeResult:  # type: ignore[type-arg]  # with checks, dagster reads only the bare class
         opened = desk.get()
-        sessions = sessions_of(context)
 
         def told(text: str, part: float) -> None:
             context.log.info(f"{part:.0%}: {text}")
             opened.progress(text, part)
 
-        run = run_context(context, opened, market, options)
-        found = bars.run(opened, market, sessions, run, collect=options.collect, progress=told)
-        severity = dg.AssetCheckSeverity.ERROR if options.tick else dg.AssetCheckSeverity.WARN
-        checks = [check_result(name, found.violations, severity) for name in CHECKS]
-        return report(context, found.result, checks=checks)
+        found = bars.run(
+            opened,
+            market,
+            sessions_of(context),
+            run_context(context, opened, market, options),
+            collect=options.collect,
+            repair=options.repair,
+            progress=told,
+        )
+        return report(context, found.result, checks=check_results(market, found, tick=options.tick))
 
     return cast(dg.AssetsDefinition, materialize)
-
-
-def check_result(name: str, violations: tuple[Violation, ...], severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    """The result of one check: passed, or the first violations as a table."""
-    _, rules = CHECKS[name]
-    broken = [v for v in violations if v.rule in rules]
-    lines = [f"{v.symbol} {v.ts} {v.rule}: {v.value}" for v in broken[:_SHOWN]]
-    metadata: dict[str, Any] = {
-        "violations": len(broken),
-        "first": dg.MetadataValue.md("\n".join(f"- {line}" for line in lines) or "none"),
-    }
-    return dg.AssetCheckResult(passed=not broken, check_name=name, severity=severity, metadata=metadata)

@@ -36,6 +36,9 @@ def import_command(
     stamp: Annotated[str | None, typer.Option(metavar="start|end", help="What a time names of its bar.")] = None,
     since: Annotated[str | None, typer.Option(metavar="DATE", help="Leave earlier rows out.")] = None,
     until: Annotated[str | None, typer.Option(metavar="DATE", help="Leave later rows out.")] = None,
+    feed: Annotated[
+        str | None, typer.Option(help="Whose trades these are: iex, sip, ...; default: by the file.")
+    ] = None,
     skip_bad: Annotated[
         bool, typer.Option(SKIP_BAD_OPTION, help="Leave bad rows out and report them instead of refusing the file.")
     ] = False,
@@ -53,7 +56,7 @@ def import_command(
     given: dict[str, Any] = {"market": market, "symbol": symbol, "interval": interval, "tz": tz, "stamp": stamp}
     _check(paths, given)
     given |= {"since": _day(since, "--since"), "until": _day(until, "--until")}
-    given |= {"bad_rows": "skip" if skip_bad else "refuse", "replace_better": replace}
+    given |= {"bad_rows": "skip" if skip_bad else "refuse", "replace_better": replace, "feed": feed}
     settings = load(config)
     prepare_process(settings)
     with open_database(settings) as db:

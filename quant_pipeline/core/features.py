@@ -18,6 +18,7 @@ import pandas as pd
 from quant_pipeline.core.anchor import History, month_windows, session_days, symbol_blocks
 from quant_pipeline.core.daygrid import DayGrid, day_grid
 from quant_pipeline.core.indicators.compute import keyed_frame
+from quant_pipeline.core.segments import SEAM, BoolArray, within_segments
 from quant_pipeline.core.windowed import FloatArray, divide, lag, window_mean, window_std, window_sum
 
 
@@ -126,6 +127,7 @@ def compute_features(
     The month anchor of `anchor` applies, so the bytes do not depend on the range asked for: `bars` must reach back to
     `history.since` for `feature_set.warmup_bars(bars_per_day)`, or hold so many bars before the month. With more than
     one bar a day, absent bars count as bars without trade (close carried forward, volume 0) on a grid round the clock.
+    With a column `seam` (see `segments`) a value that would mix the volumes of two feeds is NaN.
 
     Returns:
         Frame (symbol, ts, session, <columns>), sorted by (symbol, ts), one row per existing bar; NaN where a value
@@ -139,13 +141,31 @@ def compute_features(
     wanted = np.zeros(len(bars), dtype=bool)
     for window in month_windows(bars, days, sessions, feature_set.warmup_bars(bars_per_day), history):
         grid = day_grid(bars.iloc[window.start : window.stop], bars_per_day)
-        computed = feature_set.compute(grid.close, grid.volume, bars_per_day)
+        computed = _computed(feature_set, grid, bars_per_day, _on_grid(bars, window.start, window.stop, grid))
         for column in feature_set.columns:
             on_bars = computed[column][grid.bar_at]
             values[column][window.keep] = np.where(np.isfinite(on_bars), on_bars, np.nan)[window.keep - window.start]
         wanted[window.keep] = True
     rows = np.flatnonzero(wanted)
     return keyed_frame(bars, days, rows, {column: array[rows] for column, array in values.items()})
+
+
+def _computed(
+    feature_set: FeatureSet, grid: DayGrid, bars_per_day: int, seams: BoolArray | None
+) -> dict[str, FloatArray]:
+    def compute(volume: FloatArray) -> dict[str, FloatArray]:
+        return feature_set.compute(grid.close, volume, bars_per_day)
+
+    return within_segments(grid.volume, seams, compute)
+
+
+def _on_grid(bars: pd.DataFrame, start: int, stop: int, grid: DayGrid) -> BoolArray | None:
+    """The seams of some bars, at their places on the grid."""
+    if SEAM not in bars.columns:
+        return None
+    seams = np.zeros(grid.volume.shape, dtype=bool)
+    seams[grid.bar_at] = bars[SEAM].to_numpy(dtype=bool)[start:stop]
+    return seams
 
 
 def target(bars: pd.DataFrame, horizon_bars: int, bars_per_day: int = 1) -> pd.Series:

@@ -13,6 +13,8 @@ from quant_pipeline.settings.model import KRW_WATCHLIST, US_WATCHLIST
 
 GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 4, 1)}
 GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}
+TRAINED_FROM = 200
+"""Sessions with bars from which on a demo trains: its history is short."""
 RECORDED_START = {"us_equity": date(2021, 11, 1), "krw_crypto": date(2025, 9, 1)}
 RECORDED_HISTORY_START = {"us_equity": date(2020, 1, 2), "krw_crypto": date(2024, 11, 1)}
 RECORDED_END = {"us_equity": date(2021, 12, 31), "krw_crypto": date(2025, 10, 3)}
@@ -61,7 +63,7 @@ def demo_settings(options: DemoOptions, ports: dict[str, int]) -> Settings:
     for name in ("us_equity", "krw_crypto"):
         markets[name] = {
             "history_start": _history_start(options, name),
-            "ai": {"threads": options.threads, "tuning_symbols": 2},
+            "ai": {"threads": options.threads, "tuning_symbols": 2, "min_training_sessions": TRAINED_FROM},
         }
     markets["krw_crypto"] |= {"base_interval": "1h", "decision_interval": "4h", "horizon_bars": 6}
     markets["us_equity"]["ai"] |= {"training_sessions": 280}

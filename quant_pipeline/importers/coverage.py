@@ -14,7 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from quant_pipeline.importers.grid import DAY, Nanoseconds, full_slots, nanoseconds_of, residue_of
+from quant_pipeline.core.slots import count_by_day
+from quant_pipeline.importers.grid import DAY, Nanoseconds, full_slots, nanoseconds_of, residue_of, slot_ends
 from quant_pipeline.importers.origins import rank
 from quant_pipeline.importers.values import ParsedFile
 from quant_pipeline.markets.calendar import CalendarName, sessions
@@ -37,10 +38,10 @@ class _Stored:
     rows: Mapping[_Key, Coverage]
     origins: Mapping[_Key, tuple[Origin, datetime]]
 
-    def no_trade(self, key: _Key, absent: int) -> int:
-        """Minutes known to have no trade stay known."""
+    def fetched_to(self, key: _Key) -> datetime | None:
+        """What a venue was asked for stays asked for, so that minutes without a trade stay known."""
         row = self.rows.get(key)
-        return 0 if row is None else min(row.no_trade, absent)
+        return None if row is None else row.fetched_to
 
     def origin(self, key: _Key, given: Origin) -> Origin:
         """The origin of the session's bars; of a session without bars the better one of those that said so."""
@@ -112,14 +113,18 @@ def _symbol_rows(
     times = nanoseconds_of(ts)
     slots = full_slots(calendar, parsed.interval, listed, residue_of(ts, parsed.interval, calendar))
     days = np.array([(session - _EPOCH).days for session in listed], dtype=np.int64)
-    expected, present = _counts(slots, days), _counts(times[np.isin(times, slots)], days)
+    ends = slot_ends(calendar, parsed.interval, listed, slots)
+    expected, present = count_by_day(slots, days), count_by_day(times[np.isin(times, slots)], days)
+    vacant = ~np.isin(slots, times)
+    over = np.searchsorted(ends, [_number(known.fetched_to((symbol, day))) for day in listed], side="right")
+    begins = np.searchsorted(slots, days * DAY)
     firsts, lasts = _ends(ts, times, days)
     given = parsed.source, parsed.feed, parsed.adjustment
     rows = []
     for number, session in enumerate(listed):
         key = symbol, session
         absent = expected[number] - present[number]
-        no_trade = known.no_trade(key, absent)
+        no_trade = int(vacant[begins[number] : min(over[number], begins[number] + expected[number])].sum())
         source, feed, adjustment = known.origin(key, given)
         rows.append(
             Coverage(
@@ -137,15 +142,10 @@ def _symbol_rows(
                 adjustment=adjustment,
                 status=COMPLETE if no_trade == absent else PARTIAL,
                 checked_at=at,
+                fetched_to=known.fetched_to(key),
             )
         )
     return rows
-
-
-def _counts(times: Nanoseconds, days: Nanoseconds) -> list[int]:
-    """How many of the ascending `times` lie on each UTC day (numbered from 1970)."""
-    counts: list[int] = (np.searchsorted(times, (days + 1) * DAY) - np.searchsorted(times, days * DAY)).tolist()
-    return counts
 
 
 def _ends(
@@ -160,6 +160,11 @@ def _ends(
         [value if some else None for value, some in zip(firsts, held, strict=True)],
         [value if some else None for value, some in zip(lasts, held, strict=True)],
     )
+
+
+def _number(at: datetime | None) -> int:
+    """UTC nanoseconds; before every slot for a session that no venue was asked for."""
+    return -1 if at is None else ((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1)) * 1000
 
 
 def _midnight(day: date, *, days: int = 0) -> datetime:

@@ -96,6 +96,15 @@ def full_slots(calendar: CalendarName, interval: str, days: tuple[date, ...], re
     return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
 
 
+def slot_ends(calendar: CalendarName, interval: str, days: tuple[date, ...], slots: Nanoseconds) -> Nanoseconds:
+    """When each of the `slots` of whole sessions is over: after its interval, at the latest with its session."""
+    if slots.size == 0:
+        return slots
+    closes = np.array([_nanoseconds(session_hours(calendar, day).closes_at) for day in days], dtype=np.int64)
+    of_session = closes[np.searchsorted(closes, slots, side="right")]
+    return of_session if interval == "1d" else np.minimum(slots + INTERVALS[interval], of_session)
+
+
 @lru_cache(maxsize=16_384)
 def _session_slots(calendar: CalendarName, day: date, step: int, residue: int) -> Nanoseconds:
     hours = session_hours(calendar, day)

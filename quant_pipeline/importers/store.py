@@ -42,6 +42,7 @@ def import_files(
     since: date | None = None,
     until: date | None = None,
     bad_rows: BadRows = "refuse",
+    feed: str | None = None,
     replace_better: bool = False,
     workers: int = 2,
     on_progress: Callable[[Progress], None] | None = None,
@@ -62,6 +63,7 @@ def import_files(
         since: see market.
         until: see market.
         bad_rows: see market.
+        feed: whose trades the bars are made of (`iex`, `consolidated`, ...), where the files do not say it rightly.
         replace_better: bars of these files replace also those that are stored of a better source.
         workers: how many files are parsed, and how many stored, at a time.
         on_progress: called after each file, in the caller's thread; factor and map files come first.
@@ -98,7 +100,7 @@ def import_files(
     for path in references:
         note(store_reference_file(db, path, at=at, market=market, symbol=symbol))
     spans = read_spans(db, US_EQUITY.name)
-    store = partial(store_bars, db, spans=spans, at=at, replace_better=replace_better)
+    store = partial(store_bars, db, spans=spans, at=at, replace_better=replace_better, feed=feed)
     prices = tuple(path for path in files if path not in found)
     for result in _stored(_parsed(prices, read, workers), store, workers):
         note(result)

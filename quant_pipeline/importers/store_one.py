@@ -20,14 +20,17 @@ from quant_pipeline.storage.bars import BarPart, upsert_parts
 from quant_pipeline.storage.database import Database
 
 
-def store_bars(db: Database, parsed: ParsedFile, spans: Spans, *, at: datetime, replace_better: bool) -> ImportResult:
+def store_bars(
+    db: Database, parsed: ParsedFile, spans: Spans, *, at: datetime, replace_better: bool, feed: str | None = None
+) -> ImportResult:
     """Store the closed bars of the file that are the company's own, and the coverage of its sessions.
 
-    A bar that is stored of a better source stays (see `origins.py`), unless `replace_better`. A process that dies
+    A bar that is stored of a better source stays (see `origins.py`), unless `replace_better`. `feed` stands for that of
+    the file, unless its rows state where they came from. A process that dies
     between bars and coverage leaves sessions whose bars are newer than their coverage: the next import sees that.
     """
     try:
-        closed = only_closed(parsed, at)
+        closed = only_closed(parsed if feed is None else replace(parsed, feed=feed), at)
     except ImportRefused as refusal:
         return refused(parsed.path, refusal)
     own, left_out = own_bars(closed, spans)

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
 from quant_pipeline.core.values import Book, Mode, OrderType, TimeInForce
 from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market, get_market
+from quant_pipeline.settings.quality import QualitySettings
+from quant_pipeline.settings.section import Fraction, Section
 
 US_WATCHLIST = (
     *("AAPL", "MSFT", "GOOGL", "TSLA", "NVDA", "AMZN", "META", "NFLX", "AMD", "JNJ", "UNH", "JPM", "PG", "CAT", "XOM"),
@@ -25,19 +27,12 @@ KRW_WATCHLIST = (
     *("KRW-ADA", "KRW-AVAX", "KRW-BCH", "KRW-DOT", "KRW-LINK"),
 )
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 _SYMBOLS = {
     "alpaca": (r"[A-Z]{1,6}(\.[A-Z]{1,3})?", "'AAPL' or 'BRK.B'"),
     "upbit": (r"KRW-[A-Z0-9]{1,12}", "'KRW-BTC'"),
 }
 INTERVAL_BARS_PER_DAY = {"1d": 1, "4h": 6, "1h": 24}
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, and an unknown name is an error rather than silently ignored."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class RiskSettings(Section):
@@ -64,7 +59,7 @@ class AiSettings(Section):
     sell_threshold: Annotated[float, Field(gt=-1, lt=0)] = -0.005
     confidence_threshold: Annotated[float, Field(ge=0, lt=1)] = 0.7
     training_sessions: Annotated[int, Field(ge=60, le=5000)] = 500
-    min_training_sessions: Annotated[int, Field(ge=30, le=5000)] = 200
+    min_training_sessions: Annotated[int, Field(ge=30, le=5000)] = 500
     tuning_trials: Annotated[int, Field(ge=4, le=1000)] = 8
     tuning_symbols: Annotated[int, Field(ge=1, le=500)] = 500
     threads: Annotated[int, Field(ge=1, le=64)] = 1
@@ -144,6 +139,7 @@ class MarketSettings(Section):
     risk: RiskSettings = RiskSettings()
     ai: AiSettings = AiSettings()
     orders: OrderSettings = OrderSettings()
+    quality: QualitySettings = QualitySettings()
 
     @property
     def market(self) -> Market:
@@ -163,7 +159,7 @@ class MarketSettings(Section):
     def trading_content(self) -> dict[str, Any]:
         """What a decision depends on, as plain JSON: no URLs, modes or accounts, so that it is equal on any machine."""
         kept = {"name", "symbols", "decision_interval", "horizon_bars", "capital", "min_history_sessions"}
-        return self.model_dump(mode="json", include=kept | {"vote", "risk", "ai", "orders"})
+        return self.model_dump(mode="json", include=kept | {"vote", "risk", "ai", "orders", "quality"})
 
     def trading_hash(self) -> str:
         """SHA-256 of `trading_content`."""

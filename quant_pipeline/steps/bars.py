@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
 
+from quant_pipeline.core.anchor import required_history
 from quant_pipeline.core.bars import Violation, validate_bars
+from quant_pipeline.core.features import FEATURE_SET
 from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.indicators import compute as indicators
 from quant_pipeline.core.jumps import Jump
 from quant_pipeline.core.values import BAR_COLUMNS
+from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.actions import jumps_before
+from quant_pipeline.steps.actions import read_from
 from quant_pipeline.steps.collect import Collected, Progress, collect_recent, collect_sessions, silent
 from quant_pipeline.steps.collect_actions import CollectedActions, collect_actions
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.freshness import Freshness, freshness
+from quant_pipeline.steps.quality import Judged, judge
+from quant_pipeline.steps.repair import GivenUp, given_up, repair_sessions
 from quant_pipeline.steps.tables import (
     Number,
     RunContext,
@@ -36,14 +43,20 @@ SCHEMA = tuple((name, "float64") for name in BAR_COLUMNS[2:])
 
 @dataclass(frozen=True, slots=True)
 class BarsReport:
-    """What the bars step did, every rule that a stored decision bar breaks, and jumps that no split explains.
+    """What the bars step did, and what was found about the bars of its sessions.
 
-    `actions` is what was learned of splits and dividends.
+    `violations` are the rules that a stored decision bar breaks, `jumps` those that no split explains, `actions` what
+    was learned of splits and dividends. `over` is the last session that is over. `fresh` compares the newest bar with
+    the calendar; None where the run is about older sessions only. `given_up` are holes that are not asked for again.
     """
 
     result: StepResult
     collected: Collected
     violations: tuple[Violation, ...]
+    judged: Judged
+    over: date
+    fresh: Freshness | None = None
+    given_up: tuple[GivenUp, ...] = ()
     jumps: tuple[Jump, ...] = ()
     actions: CollectedActions = field(default_factory=CollectedActions)
 
@@ -55,32 +68,92 @@ def run(
     context: RunContext,
     *,
     collect: bool = True,
+    repair: bool = False,
     progress: Progress = silent,
 ) -> BarsReport:
-    """Collect and check the bars of `sessions`; their data versions are what everything downstream depends on."""
-    collected = Collected()
-    if collect and context.tick:
-        collected = collect_recent(desk, market, sessions[-1], context)
-    elif collect:
-        collected = collect_sessions(desk, market, sessions, context, progress=progress)
-    learned = collect_actions(desk, market, sessions, context) if collect else CollectedActions()
+    """Collect and check the bars of `sessions`; their data versions are what everything downstream depends on.
+
+    With `repair` only holes are filled, and versions stay as they are: what that changed downstream is then found and
+    recomputed like any late bar.
+    """
+    collected = _collect(desk, market, sessions, context, collect=collect, repair=repair, progress=progress)
+    learned = collect_actions(desk, market, sessions, context) if collect and not repair else CollectedActions()
     desk.run_bars.forget()
-    frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
-    violations = tuple(validate_bars(frame))
     symbols = market.symbols if context.symbols is None else context.symbols
-    hashes = group_hashes(frame)
-    inputs = {
-        (session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols
-    }
-    record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
+    frame = _with_history(desk, market, sessions, context)
+    asked = frame[session_column(frame["ts"]) >= np.datetime64(sessions[0])].reset_index(drop=True)
+    violations = tuple(validate_bars(asked))
+    judged = judge(desk, market, frame, sessions, symbols, violations, context)
+    hashes = group_hashes(asked)
+    if not repair:
+        nothing = combine_hashes()
+        inputs = {(s, symbol): hashes.get((s, symbol), nothing) for s in sessions for symbol in symbols}
+        record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
     combined = session_hashes(hashes, sessions)
-    outcomes = tuple(_outcome(frame, session, combined[session]) for session in sessions)
-    jumps = jumps_before(desk, market, sessions, closed_by=context.now)
+    outcomes = tuple(_outcome(asked, session, combined[session]) for session in sessions)
+    over = calendar.last_closed_session(market.market.calendar, context.now)
+    return BarsReport(
+        StepResult(outcomes, numbers=_numbers(collected, violations, judged, learned)),
+        collected,
+        violations,
+        judged,
+        over,
+        freshness(desk, market, context.now) if sessions[-1] >= over else None,
+        given_up(desk, market, judged.holes),
+        judged.jumps,
+        learned,
+    )
+
+
+def _numbers(
+    collected: Collected, violations: Sequence[Violation], judged: Judged, learned: CollectedActions
+) -> dict[str, Number]:
     numbers: dict[str, Number] = {"bars_inserted": collected.inserted, "bars_changed": collected.changed}
-    numbers |= {"violations": len(violations), "unexplained_jumps": len(jumps), "actions_recorded": learned.recorded}
+    numbers |= {"violations": len(violations), "unexplained_jumps": len(judged.jumps)}
+    numbers |= {
+        "holes": len(judged.holes),
+        "not_traded": len({(f.session, f.symbol) for f in judged.findings if f.bad}),
+    }
+    numbers["actions_recorded"] = learned.recorded
     if learned.problem:
         numbers["actions_problem"] = learned.problem
-    return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations, jumps, learned)
+    return numbers
+
+
+def _collect(
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    context: RunContext,
+    *,
+    collect: bool,
+    repair: bool,
+    progress: Progress,
+) -> Collected:
+    if repair:
+        return repair_sessions(desk, market, sessions, context)
+    if not collect:
+        return Collected()
+    if context.tick:
+        return collect_recent(desk, market, sessions[-1], context)
+    return collect_sessions(desk, market, sessions, context, progress=progress)
+
+
+def _with_history(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> pd.DataFrame:
+    """Decision bars as far back as the checks look, and as the steps after this one will: they share the read."""
+    reach = max(indicators.max_warmup(), FEATURE_SET.warmup_bars(market.bars_per_day))
+    per_year = market.market.sessions_per_year
+    shared = required_history(sessions[0], reach, market.decision_interval, sessions_per_year=per_year)
+    judged = sessions[0] - timedelta(days=market.quality.limits().history_days)
+    return decision_bars(
+        desk,
+        market,
+        min(shared, judged, read_from(market, sessions[0])),
+        sessions[-1],
+        closed_by=context.now,
+        symbols=context.symbols,
+        run_id=context.run_id,
+    )
 
 
 def _outcome(frame: pd.DataFrame, session: date, content: str) -> SessionOutcome:

@@ -10,25 +10,22 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
-import pandas as pd
 
 from quant_pipeline.core.bars import interval_seconds
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.collect_plan import expected_bars, plan_chunks
+from quant_pipeline.steps.collect_plan import plan_chunks
+from quant_pipeline.steps.coverage import record_fetched
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
-from quant_pipeline.steps.timing import bar_closes, session_column, session_span, session_starts
-from quant_pipeline.storage.bars import read_bars, upsert_bars
+from quant_pipeline.steps.timing import bar_closes, session_span, session_starts
+from quant_pipeline.storage.bars import upsert_bars
 from quant_pipeline.storage.changes import bar_ends
-from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
+from quant_pipeline.storage.coverage import read_coverage
 from quant_pipeline.storage.partitions import ensure_months_ahead
 
 Progress = Callable[[str, float], None]
 """Told what is being fetched, and the part that is done (0 to 1)."""
-
-_SEEN_WHOLE = ("forming", "complete")
-"""Coverage of sessions that were fetched from their beginning on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,21 +88,22 @@ def collect_sessions(
 def _known_until(
     desk: Desk, market: MarketSettings, interval: str, floor: datetime, context: RunContext
 ) -> dict[str, datetime]:
-    """The start of the last bar of each symbol that is stored, or that would be if there had been a trade.
+    """The start of the last bar of each symbol that was fetched, or would have been if there had been a trade.
 
-    Coverage says up to when a session was seen: a market in which nobody trades is not asked about from its last trade
-    on again and again.
+    Coverage says up to when a session was fetched: a market in which nobody trades is not asked about from its last
+    trade on again and again, and what somebody imported further on hides no gap. Without that the last stored bar counts.
     """
     symbols, step = _symbols(market, context), interval_seconds(interval)
     known = {symbol: last for symbol, (_, last) in bar_ends(desk.db, market.name, interval, symbols).items()}
     if interval == "1d":
         return known
+    fetched: dict[str, datetime] = {}
     for row in read_coverage(desk.db, market.name, symbols, floor.date(), context.now.date(), interval=interval):
-        if row.symbol in known and row.source == market.market.venue and row.status in _SEEN_WHOLE:
-            seen = datetime.fromtimestamp((int(row.checked_at.timestamp()) // step - 1) * step, UTC)
+        if row.fetched_to is not None:
+            seen = datetime.fromtimestamp((int(row.fetched_to.timestamp()) // step - 1) * step, UTC)
             end = calendar.session_hours(market.market.calendar, row.session).closes_at - timedelta(seconds=step)
-            known[row.symbol] = max(known[row.symbol], min(seen, end))
-    return known
+            fetched[row.symbol] = min(seen, end)
+    return known | fetched
 
 
 def _symbols(market: MarketSettings, context: RunContext) -> tuple[str, ...]:
@@ -138,70 +136,8 @@ def _fetch(
         adjustment="raw",
         at=context.now,
     )
-    _record_coverage(desk, market, interval, symbols, start, stop, context)
+    record_fetched(desk, market, interval, symbols, start, stop, context.now)
     return Collected(change.inserted, change.changed, change.unchanged, 1)
-
-
-def _record_coverage(
-    desk: Desk,
-    market: MarketSettings,
-    interval: str,
-    symbols: Sequence[str],
-    start: datetime,
-    stop: datetime,
-    context: RunContext,
-) -> None:
-    """Count what is stored of each fetched session; a session that had closed is complete: what is absent had no trade.
-
-    Of the session in which the fetch began, only symbols whose earlier part was fetched before are counted: ticks go on
-    from the last stored bar, so nothing is missing in between.
-    """
-    last = (stop - timedelta(microseconds=1)).date()
-    listed = calendar.sessions(market.market.calendar, start.date(), last)
-    if not listed:
-        return
-    begun = None if session_starts(listed[0]) >= start else _begun(desk, market, interval, symbols, listed[0])
-    stored = read_bars(desk.db, market.name, interval, symbols, *session_span(listed[0], listed[-1]))
-    groups = dict(
-        iter(stored.groupby([stored["symbol"], pd.Series(session_column(stored["ts"]), index=stored.index)])["ts"])
-    )
-    rows = [
-        _coverage_row(market, interval, session, symbol, groups.get((symbol, pd.Timestamp(session))), context.now)
-        for session in listed
-        for symbol in (symbols if begun is None or session != listed[0] else begun)
-    ]
-    record_coverage(desk.db, rows)
-
-
-def _coverage_row(
-    market: MarketSettings, interval: str, session: date, symbol: str, times: pd.Series | None, now: datetime
-) -> Coverage:
-    """What is there of one symbol's session; `times` are the starts of its stored bars."""
-    expected = expected_bars(market, interval, session)
-    over = calendar.session_hours(market.market.calendar, session).closes_at <= now
-    present = 0 if times is None else len(times)
-    return Coverage(
-        market=market.name,
-        symbol=symbol,
-        interval=interval,
-        session=session,
-        expected=expected,
-        present=present,
-        no_trade=max(expected - present, 0) if over else 0,
-        first_ts=None if times is None else times.iloc[0].to_pydatetime(),
-        last_ts=None if times is None else times.iloc[-1].to_pydatetime(),
-        source=market.market.venue,
-        feed=market.feed,
-        adjustment="raw",
-        status="complete" if over else "forming",
-        checked_at=now,
-    )
-
-
-def _begun(desk: Desk, market: MarketSettings, interval: str, symbols: Sequence[str], session: date) -> tuple[str, ...]:
-    """The symbols whose bars of `session` were fetched from its beginning on by an earlier collection."""
-    known = read_coverage(desk.db, market.name, symbols, session, session, interval=interval)
-    return tuple(r.symbol for r in known if r.source == market.market.venue and r.status in _SEEN_WHOLE)
 
 
 def _uncovered(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 from quant_pipeline.core.bars import interval_seconds
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.timing import default_interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +42,9 @@ def _spans(
     market: MarketSettings, missing: Mapping[date, Sequence[str]], now: datetime
 ) -> Iterator[tuple[str, tuple[str, ...], list[date]]]:
     """Contiguous sessions that lack the same symbols, with the interval to collect them at."""
-    recent = now.date() - timedelta(days=market.recent_base_sessions)
     interval, symbols, sessions = "", (), []  # type: tuple[str, tuple[str, ...], list[date]]
     for session in sorted(session for session, lacking in missing.items() if lacking):
-        wanted = (market.base_interval if session >= recent else market.decision_interval, tuple(missing[session]))
+        wanted = (default_interval(market, session, now), tuple(missing[session]))
         follows = sessions and calendar.next_session(market.market.calendar, sessions[-1]) == session
         if follows and wanted == (interval, symbols):
             sessions.append(session)

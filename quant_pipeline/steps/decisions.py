@@ -28,6 +28,7 @@ from quant_pipeline.steps.grids import Grid, make_grid
 from quant_pipeline.steps.params import trading_params
 from quant_pipeline.steps.shadow import RolledSession, opening_state, roll_sessions, store_rolled
 from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.storage.bar_quality import read_quality
 from quant_pipeline.storage.changes import latest_decision_ids
 from quant_pipeline.storage.decisions import Decision, append_decisions
 from quant_pipeline.storage.versions import current_versions
@@ -95,7 +96,11 @@ def _grid(
         tables = [t if t.empty else t[~t["symbol"].isin(left)].reset_index(drop=True) for t in tables]
     jumps = jumps_before(desk, market, sessions, closed_by=context.now, run_id=context.run_id)
     doubtful = distrusted(market, jumps, sessions)
-    return make_grid(market, (*market.symbols, *left), bars, *tables, distrusted=doubtful)
+    voted, opined, described = tables
+    found = read_quality(desk.db, market.name, None, sessions[0], sessions[-1], found_only=True)
+    return make_grid(
+        market, (*market.symbols, *left), bars, voted, opined, described, distrusted=doubtful, quality=found
+    )
 
 
 def _events(
@@ -116,6 +121,9 @@ def _inputs(
         for symbol in grid.symbols:
             rows = {step: known.get((session, symbol)) for step, known in versions.items()}
             found[(session, symbol)] = {step: row.content_hash for step, row in rows.items() if row is not None}
+    for verdict in read_quality(desk.db, market.name, None, sessions[0], sessions[-1], found_only=True):
+        if verdict.status == "bad" and (verdict.session, verdict.symbol) in found:
+            found[verdict.session, verdict.symbol]["quality"] = verdict.rules
     return found
 
 

@@ -17,7 +17,7 @@ from quant_pipeline.steps.windows import run_windowed
 
 STEP = "features"
 COLUMNS = FEATURE_SET.columns
-SOURCES = ("features", "daygrid", "adjust", "anchor", "windowed", "bars", "values")
+SOURCES = ("features", "daygrid", "adjust", "anchor", "windowed", "segments", "bars", "values")
 """The parts of core behind the values: only their change makes stored sessions stale."""
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 
 import numpy as np
 import pandas as pd
@@ -16,6 +16,7 @@ from quant_pipeline.core.trading.shadow import ShadowBars
 from quant_pipeline.core.values import Reason
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.timing import bar_closes, session_column
+from quant_pipeline.storage.bar_quality import BarQuality
 
 _ORDINAL_OF_EPOCH = date(1970, 1, 1).toordinal()
 _STATUS = {"ok": 0, Reason.NO_HISTORY.code: int(Reason.NO_HISTORY), Reason.BAD_DATA.code: int(Reason.BAD_DATA)}
@@ -48,11 +49,12 @@ def make_grid(
     features: pd.DataFrame,
     *,
     distrusted: Collection[tuple[str, date]] = (),
+    quality: Sequence[BarQuality] = (),
 ) -> Grid:
     """Put everything that was known at each bar's close side by side.
 
-    A symbol without a bar gets `no_bar`, one whose bar breaks a rule or whose (symbol, session) is `distrusted`
-    `bad_data`, one without a signal `no_history`.
+    A symbol without a bar gets `no_bar`, one whose bar breaks a rule, whose (symbol, session) is `distrusted` or whose
+    session is `bad` in `quality` gets `bad_data`, one without a signal `no_history`.
     """
     names = tuple(sorted(symbols))
     ts = np.unique(bars["ts"].to_numpy(dtype="datetime64[ns]"))
@@ -60,7 +62,8 @@ def make_grid(
     ends = bar_closes(market, series, market.decision_interval)
     price = _Pivot(bars, ts, names)
     voted, opined, described = (_Pivot(frame, ts, names) for frame in (signals, predictions, features))
-    broken = _broken(bars, price) | _distrusted(distrusted, names, session_column(series))
+    days = session_column(series)
+    broken = _broken(bars, price) | _distrusted(distrusted, names, days) | _held(quality, names, days, ends)
     # A price that cannot be is none: nothing fills on it, and holdings keep their last value.
     traded = price.present & ~broken
     status = np.where(voted.present, voted.coded("status", _STATUS), int(Reason.NO_HISTORY)).astype(np.int8)
@@ -79,7 +82,6 @@ def make_grid(
         has_opinion=opined.present & (opinion == "ok"),
         vol20=described.floats("volatility_20d"),
     )
-    days = session_column(series)
     shadow = ShadowBars(
         inputs=inputs,
         open=price.floats("open"),
@@ -186,3 +188,20 @@ def _distrusted(
         if symbol in place:
             flags[sessions == np.datetime64(session), place[symbol]] = True
     return flags
+
+
+def _held(
+    quality: Sequence[BarQuality], names: tuple[str, ...], days: NDArray[np.datetime64], ends: NDArray[np.datetime64]
+) -> NDArray[np.bool_]:
+    """The cells of sessions that are bad, from the bar on that holds `since`."""
+    flags = np.zeros((len(days), len(names)), np.bool_)
+    place = {symbol: column for column, symbol in enumerate(names)}
+    for row in quality:
+        if row.status == "bad" and row.symbol in place:
+            from_start = np.datetime64("1678-01-01", "ns") if row.since is None else _naive(row.since)
+            flags[(days == np.datetime64(row.session)) & (ends > from_start), place[row.symbol]] = True
+    return flags
+
+
+def _naive(at: datetime) -> np.datetime64:
+    return np.datetime64(at.astimezone(UTC).replace(tzinfo=None), "ns")

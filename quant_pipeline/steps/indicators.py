@@ -17,7 +17,7 @@ from quant_pipeline.steps.windows import run_windowed
 
 STEP = "indicators"
 COLUMNS = indicator_columns()
-SOURCES = ("indicators", "adjust", "anchor", "windowed", "bars", "values")
+SOURCES = ("indicators", "adjust", "anchor", "windowed", "segments", "bars", "values")
 """The parts of core behind the values: only their change makes stored sessions stale."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from quant_pipeline.core.adjust import adjusted
 from quant_pipeline.core.anchor import session_days
@@ -19,15 +20,21 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import features
 from quant_pipeline.steps.actions import adjustment_of, distrusted, jumps_in, read_from
+from quant_pipeline.steps.bar_history import History, histories
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.quality import JUMP
 from quant_pipeline.steps.tables import RunContext, read_step
 from quant_pipeline.steps.timing import as_dates, bar_closes, session_column
+from quant_pipeline.storage.bar_quality import read_quality
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Rows of one symbol, or why there are none; `first` and `last` are the sessions they come from."""
+    """Rows of one symbol, or none; `first` and `last` are the sessions they come from.
+
+    `sessions` is how many sessions with bars the symbol has, counted up to the number that is needed.
+    """
 
     symbol: str
     samples: Samples | None
@@ -58,15 +65,17 @@ def training_data(
 
     Targets are returns of prices adjusted for splits and dividends, so a dividend counts as earned.
 
-    A symbol with rows of fewer than `least` sessions (default: `ai.min_training_sessions`) has no samples.
+    A symbol with fewer than `least` sessions that have bars (default: `ai.min_training_sessions`) has no samples. Rows
+    from before a long hole, of another company or round bars that are not believed are left out.
     """
     least = market.ai.min_training_sessions if least is None else least
     if not sessions:
         return [TrainingData(symbol, None, 0) for symbol in symbols]
+    known = histories(desk, market, symbols, sessions[0], sessions[-1], count=least)
     stored = read_step(desk, market.name, features.STEP, sessions)
     raw = decision_bars(desk, market, read_from(market, sessions[0]), sessions[-1], closed_by=context.now)
     if stored.empty or raw.empty:
-        return [TrainingData(symbol, None, 0) for symbol in symbols]
+        return [TrainingData(symbol, None, _count(known[symbol], sessions, least)) for symbol in symbols]
     adjustment = adjustment_of(desk, market, raw, sessions[-1])
     bars = adjusted(raw, session_days(raw, None), adjustment, sessions[-1])
     labelled = bars[["symbol", "ts"]].assign(
@@ -77,9 +86,13 @@ def training_data(
     rows = _trusted(market, rows, jumps_in(market, raw, adjustment, sessions[0]), sessions)
     columns = list(FEATURE_SET.columns)
     sound = np.isfinite(rows[columns].to_numpy()).all(axis=1) & np.isfinite(rows["y"].to_numpy())
+    sound &= ~_doubtful(desk, market, rows, known, sessions)
     rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
     groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
-    return [_of_symbol(market, symbol, groups.get(symbol), columns, least) for symbol in symbols]
+    return [
+        _of_symbol(market, symbol, groups.get(symbol), columns, _count(known[symbol], sessions, least), least)
+        for symbol in symbols
+    ]
 
 
 def _trusted(
@@ -99,15 +112,43 @@ def _trusted(
     return rows[kept]
 
 
+def _doubtful(
+    desk: Desk, market: MarketSettings, rows: pd.DataFrame, known: Mapping[str, History], sessions: Sequence[date]
+) -> NDArray[np.bool_]:
+    """Rows whose features or target reach over bars that are not believed, or back into another life of the symbol."""
+    days, targets = session_column(rows["ts"]), session_column(rows["target_bar"])
+    names = rows["symbol"].to_numpy(dtype=object)
+    reach = FEATURE_SET.warmup_days
+    doubtful = np.zeros(len(rows), np.bool_)
+    for symbol, history in known.items():
+        begins = history.start_of_life(sessions[-1], reach)
+        if begins is not None:
+            doubtful |= (names == symbol) & (days < np.datetime64(begins))
+    for verdict in read_quality(desk.db, market.name, list(known), sessions[0], sessions[-1], found_only=True):
+        # A jump is judged anew by `_trusted`: its verdict holds for the sessions after it too.
+        if verdict.status in ("bad", "broken") and verdict.rules != JUMP:
+            after = calendar.sessions(
+                market.market.calendar, verdict.session, verdict.session + timedelta(days=2 * reach + 10)
+            )[reach]
+            over = (targets >= np.datetime64(verdict.session)) & (days < np.datetime64(after))
+            doubtful |= (names == verdict.symbol) & over
+    return doubtful
+
+
+def _count(history: History, sessions: Sequence[date], least: int) -> int:
+    """Sessions with bars up to the last of `sessions` in the life that goes on then; more than `least` do not matter."""
+    return min(history.before(sessions[-1] + timedelta(days=1)), least)
+
+
 def _of_symbol(
-    market: MarketSettings, symbol: str, rows: pd.DataFrame | None, columns: list[str], least: int
+    market: MarketSettings, symbol: str, rows: pd.DataFrame | None, columns: list[str], count: int, least: int
 ) -> TrainingData:
     if rows is None:
-        return TrainingData(symbol, None, 0)
+        return TrainingData(symbol, None, count)
     days = np.unique(session_column(rows["ts"]))
     first, last = (date.fromisoformat(str(day)) for day in (days[0], days[-1]))
-    if len(days) < least:
-        return TrainingData(symbol, None, len(days), first, last)
+    if count < least:
+        return TrainingData(symbol, None, count, first, last)
     samples = Samples(
         x=rows[columns].to_numpy(dtype=np.float64),
         y=rows["y"].to_numpy(dtype=np.float64),
@@ -115,7 +156,7 @@ def _of_symbol(
         target_at=bar_closes(market, rows["target_bar"], market.decision_interval),
         columns=tuple(columns),
     )
-    return TrainingData(symbol, samples, len(days), first, last)
+    return TrainingData(symbol, samples, count, first, last)
 
 
 def samples_hash(samples: Samples) -> str:

@@ -12,14 +12,13 @@ from quant_pipeline.core.identity import code_hash, combine_hashes
 from quant_pipeline.core.strategies.registry import DEFAULT_WEIGHTS
 from quant_pipeline.core.strategies.signals import STATUS_OK, compute_signals, signal_columns
 from quant_pipeline.core.values import Reason
-from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.settings.model import content_hash
 from quant_pipeline.steps import indicators
+from quant_pipeline.steps.bar_history import histories
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import Key, RunContext, StepResult, read_step, write_step
 from quant_pipeline.steps.timing import as_dates, session_column
-from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "signals"
@@ -32,18 +31,18 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     symbols = context.symbols or market.symbols
     rows = read_step(desk, market.name, indicators.STEP, sessions)
     weights = {**DEFAULT_WEIGHTS, **market.vote.weights}
-    first_usable = _first_usable_sessions(desk, market)
+    enough = _enough_history(desk, market, sessions, symbols)
     settings = content_hash(
         {**market.vote.model_dump(mode="json"), "weights": weights, "min": market.min_history_sessions}
     )
-    inputs = _inputs(desk, market, sessions, symbols, first_usable, settings)
+    inputs = _inputs(desk, market, sessions, symbols, enough, settings)
     if rows.empty:
         frame = pd.DataFrame({"symbol": [], "ts": pd.to_datetime([], utc=True)})
     else:
         rows = rows[rows["symbol"].isin(symbols)].reset_index(drop=True)
         rows["session"] = as_dates(session_column(rows["ts"]))
         voted = compute_signals(rows, weights, buy_at=market.vote.buy_at, sell_at=market.vote.sell_at)
-        frame = _without_short_histories(voted, first_usable).drop(columns="session")
+        frame = _without_short_histories(voted, enough).drop(columns="session")
     return write_step(
         desk,
         market.name,
@@ -62,25 +61,18 @@ def _code() -> str:
     return code_hash("strategies")
 
 
-def _first_usable_sessions(desk: Desk, market: MarketSettings) -> dict[str, date]:
-    """For each symbol the first session with `min_history_sessions` sessions of bars before it."""
-    usable: dict[str, date] = {}
-    for interval in {market.decision_interval, market.base_interval}:
-        for symbol, (first, _) in bar_ends(desk.db, market.name, interval, market.symbols).items():
-            listed = calendar.sessions(market.market.calendar, first.date(), _later(first.date(), market))
-            found = listed[min(market.min_history_sessions, len(listed) - 1)]
-            usable[symbol] = min(found, usable.get(symbol, found))
-    return usable
+def _enough_history(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], symbols: Sequence[str]
+) -> frozenset[Key]:
+    """The (session, symbol) pairs with `min_history_sessions` sessions that have bars before them, in the same life."""
+    least = market.min_history_sessions
+    known = histories(desk, market, symbols, sessions[0], sessions[-1], count=least)
+    return frozenset((s, symbol) for symbol in symbols for s in sessions if known[symbol].before(s) >= least)
 
 
-def _later(first: date, market: MarketSettings) -> date:
-    """A day after more than `min_history_sessions` sessions: two calendar days for each session are always enough."""
-    return date.fromordinal(first.toordinal() + 2 * market.min_history_sessions + 30)
-
-
-def _without_short_histories(signals: pd.DataFrame, first_usable: dict[str, date]) -> pd.DataFrame:
-    starts = signals["symbol"].map(lambda symbol: first_usable.get(symbol, date.max))
-    short = (signals["session"] < starts).to_numpy()
+def _without_short_histories(signals: pd.DataFrame, enough: frozenset[Key]) -> pd.DataFrame:
+    keys = zip(signals["session"], signals["symbol"].astype(str), strict=True)
+    short = np.array([key not in enough for key in keys], np.bool_)
     return signals.assign(
         vote=np.where(short, np.int8(0), signals["vote"].to_numpy()).astype(np.int8),
         status=np.where(short, Reason.NO_HISTORY.code, signals["status"].to_numpy(dtype=object)),
@@ -92,7 +84,7 @@ def _inputs(
     market: MarketSettings,
     sessions: Sequence[date],
     symbols: Sequence[str],
-    first_usable: dict[str, date],
+    enough: frozenset[Key],
     settings: str,
 ) -> dict[Key, str]:
     versions = current_versions(desk.db, market.name, indicators.STEP, sessions)
@@ -101,8 +93,7 @@ def _inputs(
         for symbol in symbols:
             version = versions.get((session, symbol))
             content = "" if version is None else version.content_hash
-            enough = str(session >= first_usable.get(symbol, date.max))
-            result[(session, symbol)] = combine_hashes(content, enough, settings, _code())
+            result[(session, symbol)] = combine_hashes(content, str((session, symbol) in enough), settings, _code())
     return result
 
 

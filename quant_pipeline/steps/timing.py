@@ -40,6 +40,12 @@ def tick_session(market: MarketSettings, at: datetime) -> date:
     return datetime.fromtimestamp((int(at.timestamp()) // seconds - 1) * seconds, UTC).date()
 
 
+def default_interval(market: MarketSettings, session: date, now: datetime) -> str:
+    """The interval at which a session is collected: that of ticks for recent ones, that of decisions for older ones."""
+    recent = now.date() - timedelta(days=market.recent_base_sessions)
+    return market.base_interval if session >= recent else market.decision_interval
+
+
 def session_starts(session: date) -> datetime:
     """00:00 UTC of a session key: where its bars begin in storage."""
     return datetime(session.year, session.month, session.day, tzinfo=UTC)

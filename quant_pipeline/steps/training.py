@@ -79,7 +79,7 @@ def _train(
 ) -> _Trained:
     if data.samples is None or data.first is None or data.last is None:
         needed = market.ai.min_training_sessions
-        return _Trained(data.symbol, inputs, None, f"{data.sessions} sessions with features, {needed} are needed")
+        return _Trained(data.symbol, inputs, None, _why_not(data, needed))
     params = tuned_params(desk, market, data.symbol, month)
     try:
         ensemble = train_ensemble(
@@ -104,6 +104,12 @@ def _train(
     )
     version = register_ensemble(desk.db, desk.lake, desk.registry, ensemble, span, at=context.now)
     return _Trained(data.symbol, inputs, version)
+
+
+def _why_not(data: TrainingData, needed: int) -> str:
+    if data.sessions < needed:
+        return f"{data.sessions} sessions with bars, {needed} are needed (ai.min_training_sessions)"
+    return "no session has all features and a target; run `prepare` over the sessions before the month"
 
 
 def _record(desk: Desk, market: MarketSettings, month: date, trained: Sequence[_Trained], context: RunContext) -> None:

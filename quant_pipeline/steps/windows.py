@@ -15,10 +15,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from quant_pipeline.core.adjust import Adjustment, View, views
-from quant_pipeline.core.anchor import History, month_windows, required_history, session_days
+from quant_pipeline.core.anchor import History, month_windows, required_history, session_days, symbol_blocks
 from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.segments import SEAM
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.actions import adjustment_of
+from quant_pipeline.steps.coverage import intervals_of
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import (
@@ -32,6 +34,7 @@ from quant_pipeline.steps.tables import (
     write_step,
 )
 from quant_pipeline.steps.timing import as_dates
+from quant_pipeline.storage.bar_history import feed_changes
 
 
 def run_windowed(
@@ -79,7 +82,7 @@ def _seen(
     desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext, warmup: int
 ) -> tuple[tuple[View, ...], Adjustment]:
     """The bars of the windows of `sessions` in the units of each, and what they were adjusted for."""
-    bars = bars_with_history(desk, market, sessions, context, warmup=warmup)
+    bars = with_seams(desk, market, bars_with_history(desk, market, sessions, context, warmup=warmup))
     adjustment = adjustment_of(desk, market, bars, sessions[-1])
     return views(bars, session_days(bars, None), sessions, adjustment), adjustment
 
@@ -120,6 +123,26 @@ def bars_with_history(
     )
 
 
+def with_seams(desk: Desk, market: MarketSettings, bars: pd.DataFrame) -> pd.DataFrame:
+    """The bars with a column that marks the first bar of another feed, if there is any; see `core.segments`."""
+    if bars.empty:
+        return bars
+    days = session_days(bars, None)
+    symbols = [symbol for symbol, _, _ in symbol_blocks(bars)]
+    span = as_dates(np.array([days.min(), days.max()]))
+    changes = feed_changes(desk.db, market.name, intervals_of(market), symbols, *span)
+    if not changes:
+        return bars
+    changed = {(change.symbol, np.datetime64(change.session)) for change in changes}
+    first = np.ones(len(bars), dtype=bool)
+    names = bars["symbol"].to_numpy(dtype=object)
+    first[1:] = (days[1:] != days[:-1]) | (names[1:] != names[:-1])
+    marks = np.zeros(len(bars), dtype=bool)
+    for at in np.flatnonzero(first).tolist():
+        marks[at] = (names[at], days[at]) in changed
+    return bars.assign(**{SEAM: marks})
+
+
 def window_inputs(view: View, warmup: int, code: str, history: History) -> dict[Key, str]:
     """For each (session, symbol) a hash of the code and of the bars from the window's anchor to the session's end.
 
@@ -129,6 +152,7 @@ def window_inputs(view: View, warmup: int, code: str, history: History) -> dict[
     inputs: dict[Key, str] = {}
     days = session_days(bars, None)
     rows = _row_bytes(bars)
+    seams = bars[SEAM].to_numpy(dtype=bool) if SEAM in bars.columns else None
     for window in month_windows(bars, days, view.sessions, warmup, history):
         kept = days[window.keep]
         digest = hashlib.sha256(code.encode())
@@ -137,8 +161,17 @@ def window_inputs(view: View, warmup: int, code: str, history: History) -> dict[
             stop = window.first + int(np.searchsorted(days[window.first : window.stop], day, side="right"))
             digest.update(rows[position:stop].tobytes())
             position = stop
-            inputs[(as_dates(np.array([day]))[0], window.symbol)] = digest.hexdigest()
+            crossed = _seams_between(seams, window.start, stop)
+            value = combine_hashes(digest.hexdigest(), crossed) if crossed else digest.hexdigest()
+            inputs[(as_dates(np.array([day]))[0], window.symbol)] = value
     return inputs
+
+
+def _seams_between(seams: NDArray[np.bool_] | None, start: int, stop: int) -> str:
+    """Where feeds change after the first of some bars, counted from it; empty when they do not."""
+    if seams is None:
+        return ""
+    return ",".join(str(at + 1) for at in np.flatnonzero(seams[start + 1 : stop]).tolist())
 
 
 def _row_bytes(bars: pd.DataFrame) -> NDArray[np.float64]:

@@ -18,14 +18,38 @@ if TYPE_CHECKING:
 
 _STAGED = """
 market text, symbol text, interval text, session date, expected int, present int, no_trade int,
-first_ts timestamptz, last_ts timestamptz, source text, feed text, adjustment text, status text, checked_at timestamptz
+first_ts timestamptz, last_ts timestamptz, source text, feed text, adjustment text, status text, checked_at timestamptz,
+fetched_to timestamptz
 """
 _KEY = ("market", "interval", "session", "symbol")
+# What the venue was asked for stays asked for, whoever looks next.
+_MERGED = {"fetched_to": "greatest(coverage.fetched_to, excluded.fetched_to)"}
+# A session counts as settled by the base bars where there are any, else by any interval that explains all of it.
+_OPEN = """
+SELECT session, symbol
+FROM unnest(CAST(:sessions AS date[])) AS session, unnest(CAST(:symbols AS text[])) AS symbol
+WHERE NOT EXISTS (
+    SELECT FROM coverage c WHERE c.market = :market AND c.session = session.session AND c.symbol = symbol.symbol
+      AND c.interval = ANY(CAST(:intervals AS text[])) AND c.status = 'complete'
+) OR EXISTS (
+    SELECT FROM coverage c WHERE c.market = :market AND c.session = session.session AND c.symbol = symbol.symbol
+      AND c.interval = :base AND c.present > 0 AND c.status <> 'complete'
+)
+ORDER BY session, symbol
+"""
+_FIRST = """
+SELECT min(session) FROM coverage WHERE market = :market AND session >= :since AND symbol = ANY(CAST(:symbols AS text[]))
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """One symbol's session at one interval, as last checked. Times are aware; `expected` counts a full session."""
+    """One symbol's session at one interval, as last checked. Times are aware; `expected` counts a full session.
+
+    The venue was asked for the session from its beginning up to `fetched_to` without a gap: a slot that is over by
+    then and has no bar had no trade (`no_trade` counts them). A later one is not fetched yet, or, where the status is
+    `partial` (an import, which cannot tell an absent trade from a lost page), unknown. None: the venue was never asked.
+    """
 
     market: str
     symbol: str
@@ -41,6 +65,7 @@ class Coverage:
     adjustment: str
     status: str
     checked_at: datetime
+    fetched_to: datetime | None = None
 
 
 def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
@@ -49,7 +74,7 @@ def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
     if not given:
         return 0
     names = columns_of(Coverage)
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in names if name not in _KEY)
+    replaced = ", ".join(f"{name} = {_MERGED.get(name, f'excluded.{name}')}" for name in names if name not in _KEY)
     with db.arrow() as connection, connection.cursor() as cursor:
         for market in sorted({row.market for row in given.values()}):
             lock(cursor, f"coverage/{market}")
@@ -89,6 +114,33 @@ def read_coverage(
         return records(connection, Coverage, f"{sql} ORDER BY session, symbol, interval", parameters)
 
 
+def open_sessions(
+    db: Database, market: str, symbols: Sequence[str], sessions: Sequence[date], *, intervals: Sequence[str]
+) -> tuple[tuple[date, str], ...]:
+    """The (session, symbol) pairs that are not completely explained: never asked for, half fetched, or a file's holes.
+
+    `intervals` are those that decisions are made from, the preferred one first.
+    """
+    parameters = {
+        "market": market,
+        "symbols": list(symbols),
+        "sessions": list(sessions),
+        "intervals": list(intervals),
+        "base": intervals[0],
+    }
+    with db.begin() as connection:
+        return tuple((row.session, row.symbol) for row in connection.execute(text(_OPEN), parameters))
+
+
+def first_covered(db: Database, market: str, symbols: Sequence[str], since: date) -> date | None:
+    """The first session from `since` on of which anything is known, or None."""
+    with db.begin() as connection:
+        found: date | None = connection.execute(
+            text(_FIRST), {"market": market, "symbols": list(symbols), "since": since}
+        ).scalar_one_or_none()
+        return found
+
+
 def forget_coverage(db: Database, market: str, symbol: str, interval: str, *, before: date) -> int:
     """Remove the rows of a symbol's sessions before `before`, which turned out not to be its own; returns how many."""
     sql = "DELETE FROM coverage WHERE market = :market AND symbol = :symbol AND interval = :interval AND session < :before"
@@ -101,7 +153,7 @@ def _arrow(rows: list[Coverage]) -> object:
     import pyarrow as pa
 
     stamp = pa.timestamp("us", "UTC")
-    types = {"session": pa.date32(), "first_ts": stamp, "last_ts": stamp, "checked_at": stamp}
+    types = {"session": pa.date32()} | dict.fromkeys(("first_ts", "last_ts", "checked_at", "fetched_to"), stamp)
     types |= dict.fromkeys(("expected", "present", "no_trade"), pa.int32())
     columns = {}
     for name in columns_of(Coverage):

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 from dagster._core.event_api import AssetRecordsFilter
 
-from quant_pipeline.assets.market_data import CHECKS
+from quant_pipeline.assets.bar_checks import CHECKS
 from quant_pipeline.assets.spec import asset_key
 from quant_pipeline.automation import CHAIN, DECIDED, PREPARED
 from quant_pipeline.core.values import OrderState, Reason, Side

@@ -202,6 +202,7 @@ def test_minutes_known_to_have_no_trade_stay_known(database: Database, tmp_path:
         "raw",
         "complete",
         AT,
+        fetched_to=utc("2024-05-02"),
     )
     record_coverage(database, [known])
     import_files(database, [path], at=LATER)

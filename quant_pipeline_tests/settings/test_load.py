@@ -103,7 +103,7 @@ def test_a_dotenv_file_beside_the_settings_is_read_under_the_process_environment
         ({"QUANT__MARKETS__US_EQUITY__VOTE__WEIGHTS__RSI": "1"}, r"'rsi', which is no strategy; known: ema_trend"),
         ({"QUANT__MARKETS__US_EQUITY__SYMBOLS": '["SPY","SPY"]'}, r"symbols name SPY more than once"),
         ({"QUANT__MARKETS__US_EQUITY__ORDERS__TYPE": "best"}, r"'best' needs orders\.time_in_force"),
-        ({"QUANT__MARKETS__US_EQUITY__AI__TRAINING_SESSIONS": "100"}, r"min_training_sessions \(200\) is above"),
+        ({"QUANT__MARKETS__US_EQUITY__AI__TRAINING_SESSIONS": "100"}, r"min_training_sessions \(500\) is above"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_with_the_value_and_the_remedy(environ: dict[str, str], message: str) -> None:

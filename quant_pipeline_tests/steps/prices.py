@@ -13,6 +13,7 @@ from quant_pipeline.markets import calendar
 from quant_pipeline.markets.market import Market
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.storage.bars import BarChange, upsert_bars
+from quant_pipeline.storage.coverage import Coverage, read_coverage, record_coverage
 
 type Steps = Sequence[tuple[float, float]]
 """(minutes after the open, price from then on), ascending; NaN: no trades."""
@@ -74,8 +75,20 @@ def _walk(symbol: str, starts: Sequence[datetime], seed: int) -> pd.DataFrame:
 
 
 def store_bars(desk: Desk, market: str, interval: str, frame: pd.DataFrame, *, at: datetime = STORED) -> BarChange:
-    """Put bars into the ledger's database as an import would."""
-    return upsert_bars(desk.db, market, interval, frame, source="test", feed="test", adjustment="raw", at=at)
+    """Put bars into the ledger's database as an import of complete sessions would; known coverage is left as it is."""
+    change = upsert_bars(desk.db, market, interval, frame, source="test", feed="test", adjustment="raw", at=at)
+    days = frame["ts"].dt.date
+    known = {
+        (c.session, c.symbol) for c in read_coverage(desk.db, market, None, days.min(), days.max(), interval=interval)
+    }
+    rows = []
+    for (symbol, session), ts in frame["ts"].groupby([frame["symbol"], days]):
+        if (session, symbol) not in known:
+            n, first, last = len(ts), ts.min().to_pydatetime(), ts.max().to_pydatetime()
+            rows.append(Coverage(market, symbol, interval, session, n, n, 0, first, last, *_ORIGIN, "complete", at))
+    record_coverage(desk.db, rows)
+    return change
 
 
+_ORIGIN = ("test", "test", "raw")
 _PRICES = ("open", "high", "low", "close")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from sqlalchemy import text
 
 from quant_pipeline.core.models.params import EnsembleParams
 from quant_pipeline.core.models.samples import Samples
@@ -19,10 +20,12 @@ from quant_pipeline.steps import features, training, tuning
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import training_data, training_sessions
 from quant_pipeline.steps.tables import RunContext, SessionOutcome
+from quant_pipeline.storage.bar_quality import BarQuality, record_quality
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.hyperparameters import Hyperparameters, get_hyperparameters, put_hyperparameters
 from quant_pipeline.storage.models import list_model_versions
+from quant_pipeline.storage.ticker_spans import TickerSpan, record_spans
 from quant_pipeline_tests.postgres import new_database
 from quant_pipeline_tests.steps.prices import daily_walk, store_bars
 from quant_pipeline_tests.steps.world import opened_desk, settings_for
@@ -200,8 +203,45 @@ def test_training_looks_back_as_far_as_the_settings_say(desk: Desk) -> None:
     assert len(sessions) == 160
     assert sessions[-1] < MARCH
     (data,) = training_data(desk, short, sessions, ["AAA"], _context())
-    assert (data.sessions, data.first) == (159, sessions[0])
+    assert data.samples is not None
+    assert (data.sessions, len(np.unique(data.samples.known_at)), data.first) == (150, 159, sessions[0])
     assert training_sessions(market, SESSIONS[0]) == ()
+
+
+def test_fewer_sessions_with_bars_than_are_needed_train_nothing_and_say_how_many_there_are(desk: Desk) -> None:
+    outcome = _train(desk, symbols=("NEW",))
+    assert _counts(outcome) == (0, 1, 0)
+    listed = len([s for s in LATE if s < MARCH])
+    assert outcome.numbers["problems"] == f"NEW: {listed} sessions with bars, 150 are needed (ai.min_training_sessions)"
+
+
+def test_nothing_is_learned_from_a_move_that_is_not_believed(desk: Desk) -> None:
+    jump = SESSIONS[150]
+    sound = BarQuality(US, jump, "AAA", "bad", "no_volume", None, "nobody traded", NOW)
+    sessions = training_sessions(_market(desk), MARCH)
+    (before,) = training_data(desk, _market(desk), sessions, ["AAA"], _context())
+    record_quality(desk.db, [sound])
+    (after,) = training_data(desk, _market(desk), sessions, ["AAA"], _context())
+    assert before.samples is not None
+    assert after.samples is not None
+    left_out = set(before.samples.known_at.astype("datetime64[D]")) - set(
+        after.samples.known_at.astype("datetime64[D]")
+    )
+    # The row whose target ends on that day, and those whose features reach back to it.
+    assert left_out == {np.datetime64(session) for session in SESSIONS[149:170]}
+
+
+def test_nothing_is_learned_from_before_a_long_hole_or_from_another_company(desk: Desk) -> None:
+    market = _market(desk)
+    sessions = training_sessions(market, MARCH)
+    record_spans(desk.db, [TickerSpan(US, "AAA", "AAA", SESSIONS[50], date(2050, 12, 31), "lean", NOW)])
+    (listed,) = training_data(desk, market, sessions, ["AAA"], _context(), least=1)
+    with desk.db.begin() as connection:
+        query = "DELETE FROM coverage WHERE symbol = 'BBB' AND session BETWEEN :first AND :last"
+        connection.execute(text(query), {"first": SESSIONS[60], "last": SESSIONS[90]})
+    short = market.model_copy(update={"quality": market.quality.model_copy(update={"life_hole_sessions": 20})})
+    (holed,) = training_data(desk, short, sessions, ["BBB"], _context())
+    assert (listed.first, holed.first) == (SESSIONS[70], SESSIONS[111])
 
 
 # Tuning

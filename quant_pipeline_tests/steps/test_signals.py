@@ -16,6 +16,7 @@ from quant_pipeline.steps import indicators, signals
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext, read_step
 from quant_pipeline.storage.database import Database
+from quant_pipeline.storage.ticker_spans import TickerSpan, record_spans
 from quant_pipeline.storage.versions import current_versions
 from quant_pipeline_tests.steps.prices import daily_walk, store_bars
 from quant_pipeline_tests.steps.world import opened_desk, settings_for
@@ -103,3 +104,34 @@ def test_a_session_without_indicators_has_no_votes(desk: Desk) -> None:
     assert [(o.rows, dict(o.numbers)) for o in result.outcomes] == [(0, {"buys": 0, "sells": 0, "holds": 0})] * 2
     signals.run(desk, _market(desk), [SPAN[-1], *later], _context())
     assert len(read_step(desk, US, signals.STEP, [SPAN[-1], *later])) == 2
+
+
+def test_sessions_without_bars_do_not_count_as_history(desk: Desk) -> None:
+    """A symbol of which every other session has a bar needs twice as long."""
+    market = _market(desk).model_copy(update={"symbols": ("AAA", "ODD")})
+    store_bars(desk, US, "1d", daily_walk("ODD", LONG[-51::2], seed=3))
+    indicators.run(desk, market, SPAN, _context())
+    signals.run(desk, market, SPAN, _context())
+    odd = read_step(desk, US, signals.STEP, SPAN).query("symbol == 'ODD'")
+    first = odd.loc[odd["status"] == signals.OK, "ts"].min()
+    assert first == pd.Timestamp(calendar.daily_bar_start("nyse", LONG[-51::2][20]))
+
+
+def test_history_counts_anew_after_a_long_hole(desk: Desk) -> None:
+    market = _market(desk).model_copy(update={"symbols": ("AAA", "BACK")})
+    market = market.model_copy(update={"quality": market.quality.model_copy(update={"life_hole_sessions": 60})})
+    store_bars(desk, US, "1d", daily_walk("BACK", [*LONG[:150], *LONG[-30:]], seed=4))
+    indicators.run(desk, market, SPAN, _context())
+    signals.run(desk, market, SPAN, _context())
+    back = read_step(desk, US, signals.STEP, SPAN).query("symbol == 'BACK'")
+    assert back.loc[back["status"] == signals.OK, "ts"].min() == pd.Timestamp(
+        calendar.daily_bar_start("nyse", LONG[-10])
+    )
+
+
+def test_bars_of_another_company_are_no_history(desk: Desk) -> None:
+    record_spans(desk.db, [TickerSpan(US, "AAA", "AAA", LONG[-30], date(2050, 12, 31), "lean", NOW)])
+    signals.run(desk, _market(desk), SPAN, _context())
+    rows = read_step(desk, US, signals.STEP, SPAN)
+    status = {symbol: group["status"].tolist() for symbol, group in rows.groupby("symbol")}
+    assert status["AAA"] == status["NEW"] == ["no_history"] * 10 + ["ok"] * 10

@@ -10,12 +10,20 @@ from contextlib import closing
 from dataclasses import replace
 
 import pytest
+from alembic import command
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.errors import DatabaseOrderError, SchemaVersionError
-from quant_pipeline.storage.migrate import check_revision, current_revision, ensure_databases, newest_revision, upgrade
+from quant_pipeline.storage.migrate import (
+    _config,
+    check_revision,
+    current_revision,
+    ensure_databases,
+    newest_revision,
+    upgrade,
+)
 from quant_pipeline_tests.postgres import new_database
 from quant_pipeline_tests.storage.builders import REPOSITORY
 
@@ -144,3 +152,25 @@ def test_databases_sort_by_bytes_whatever_the_server_does(empty_database: Dsn) -
             text("SELECT unnest(CAST(:names AS text[])) AS name ORDER BY name"), {"names": names}
         )
         assert listed.scalars().all() == sorted(names)
+
+
+def test_coverage_of_earlier_revisions_keeps_its_meaning(empty_database: Dsn) -> None:
+    """A row of a collection meant: asked for up to the time of the check; one of an import says nothing about that."""
+    rows = """
+        INSERT INTO coverage VALUES
+        ('m', 'A', '1m', '2024-05-01', 390, 389, 1, NULL, NULL, 'v', 'f', 'raw', 'complete', '2024-05-03 12:00+00'),
+        ('m', 'B', '1m', '2024-05-01', 390, 40, 0, NULL, NULL, 'v', 'f', 'raw', 'forming', '2024-05-01 15:00+00'),
+        ('m', 'C', '1m', '2024-05-01', 390, 40, 0, NULL, NULL, 'file', 'f', 'raw', 'partial', '2024-05-03 12:00+00')
+    """
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        command.upgrade(_config(connection), "0003")
+        connection.exec_driver_sql(rows)
+        connection.commit()
+    upgrade(empty_database)
+    with closing(create_engine(empty_database.sqlalchemy(), poolclass=NullPool).connect()) as connection:
+        found = connection.execute(text("SELECT symbol, fetched_to AT TIME ZONE 'UTC' FROM coverage ORDER BY symbol"))
+        assert [(symbol, None if at is None else f"{at:%m-%d %H:%M}") for symbol, at in found] == [
+            ("A", "05-02 00:00"),
+            ("B", "05-01 15:00"),
+            ("C", None),
+        ]

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from quant_pipeline.storage.bar_quality import BarQuality
 from quant_pipeline.storage.cash import CashFlow
 from quant_pipeline.storage.control import Control
 from quant_pipeline.storage.corporate_actions import CorporateAction
@@ -23,6 +24,7 @@ from quant_pipeline.storage.models import ModelEvent, ModelVersion
 from quant_pipeline.storage.orders import LedgerOrder, OrderEvent
 from quant_pipeline.storage.outbox import Notification
 from quant_pipeline.storage.positions import Holding
+from quant_pipeline.storage.repairs import BarRepair
 from quant_pipeline.storage.risk import RiskEvent, RiskState
 from quant_pipeline.storage.sql import columns_of
 from quant_pipeline.storage.ticker_spans import TickerSpan
@@ -85,6 +87,8 @@ _A_COLUMN = """
 SELECT column_name FROM information_schema.columns WHERE table_name = :table AND is_identity = 'NO' LIMIT 1
 """
 _RECORDS: dict[str, tuple[type[Any], ...]] = {
+    "bar_quality": (BarQuality,),
+    "bar_repairs": (BarRepair,),
     "cash_flows": (CashFlow,),
     "control_state": (Control,),
     "corporate_actions": (CorporateAction,),

@@ -14,7 +14,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from quant_pipeline.core.anchor import History, month_windows, session_days
-from quant_pipeline.core.indicators.registry import INDICATORS, Indicator
+from quant_pipeline.core.indicators.registry import INDICATORS, Bars, Computed, Indicator
+from quant_pipeline.core.segments import SEAM, BoolArray, FloatArray, within_segments
 from quant_pipeline.core.values import BAR_COLUMNS
 
 
@@ -52,7 +53,7 @@ def compute_indicators(
     `max_warmup()` bars before the month of the first session where no history is given; earlier bars are ignored.
 
     Args:
-        bars: bar frame of one interval.
+        bars: bar frame of one interval; with a column `seam` (see `segments`) no value mixes volumes of two feeds.
         sessions: the sessions to give rows for.
         session_of: the session of each row of `bars`; None means the UTC date of its `ts`.
         indicators: which indicators; the whole registry by default.
@@ -67,14 +68,23 @@ def compute_indicators(
     values = {column: np.full(len(bars), np.nan) for column in columns}
     wanted = np.zeros(len(bars), dtype=bool)
     inputs = {name: bars[name].to_numpy(dtype=np.float64) for name in BAR_COLUMNS[2:]}
+    seams = bars[SEAM].to_numpy(dtype=bool) if SEAM in bars.columns else None
     for indicator in indicators:
         for window in month_windows(bars, days, sessions, indicator.warmup, history):
-            computed = indicator.compute({name: array[window.start : window.stop] for name, array in inputs.items()})
+            part = {name: array[window.start : window.stop] for name, array in inputs.items()}
+            computed = _computed(indicator, part, None if seams is None else seams[window.start : window.stop])
             for column in indicator.columns:
                 values[column][window.keep] = computed[column][window.keep - window.start]
             wanted[window.keep] = True
     rows = np.flatnonzero(wanted)
     return keyed_frame(bars, days, rows, {column: array[rows] for column, array in values.items()})
+
+
+def _computed(indicator: Indicator, bars: Bars, seams: BoolArray | None) -> Computed:
+    def compute(volume: FloatArray) -> Computed:
+        return indicator.compute({**bars, "volume": volume})
+
+    return within_segments(bars["volume"], seams, compute)
 
 
 def keyed_frame(

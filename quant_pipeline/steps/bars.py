@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 
@@ -19,16 +19,23 @@ from quant_pipeline.steps.collect import Collected, Progress, collect_recent, co
 from quant_pipeline.steps.collect_actions import CollectedActions, collect_actions
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.restated import find_restated
 from quant_pipeline.steps.tables import (
+    Key,
+    Made,
     Number,
     RunContext,
     SessionOutcome,
     StepResult,
     group_hashes,
-    record_versions,
+    new_versions,
     session_hashes,
 )
 from quant_pipeline.steps.timing import session_column
+from quant_pipeline.storage.coverage import read_coverage
+from quant_pipeline.storage.touched import Touched, settle_touched, touched_bars
+from quant_pipeline.storage.version_marks import newest_version
+from quant_pipeline.storage.versions import current_versions, put_versions
 
 STEP = "bars"
 SCHEMA = tuple((name, "float64") for name in BAR_COLUMNS[2:])
@@ -65,22 +72,67 @@ def run(
         collected = collect_sessions(desk, market, sessions, context, progress=progress)
     learned = collect_actions(desk, market, sessions, context) if collect else CollectedActions()
     desk.run_bars.forget()
-    frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
+    frame, hashes, restated = look_at(desk, market, sessions, context)
     violations = tuple(validate_bars(frame))
-    symbols = market.symbols if context.symbols is None else context.symbols
-    hashes = group_hashes(frame)
-    inputs = {
-        (session, symbol): hashes.get((session, symbol), combine_hashes()) for session in sessions for symbol in symbols
-    }
-    record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
     combined = session_hashes(hashes, sessions)
     outcomes = tuple(_outcome(frame, session, combined[session]) for session in sessions)
     jumps = jumps_before(desk, market, sessions, closed_by=context.now)
     numbers: dict[str, Number] = {"bars_inserted": collected.inserted, "bars_changed": collected.changed}
+    numbers["restated"] = restated
     numbers |= {"violations": len(violations), "unexplained_jumps": len(jumps), "actions_recorded": learned.recorded}
     if learned.problem:
         numbers["actions_problem"] = learned.problem
     return BarsReport(StepResult(outcomes, numbers=numbers), collected, violations, jumps, learned)
+
+
+def look_at(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext
+) -> tuple[pd.DataFrame, dict[Key, str], int]:
+    """Record versions of `sessions` as stored now, and what was restated: decision bars, their hashes, count of events."""
+    symbols = market.symbols if context.symbols is None else context.symbols
+    seen = _touched(desk, market, sessions, symbols)
+    frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
+    hashes = group_hashes(frame)
+    return frame, hashes, _record(desk, market, sessions, symbols, frame, hashes, seen, context)
+
+
+def _touched(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], symbols: Sequence[str]
+) -> tuple[Touched, ...]:
+    """What was written since somebody looked; it is asked for before bars are read, so nothing is passed over."""
+    wanted = set(sessions)
+    found = touched_bars(desk.db, market.name, symbols, sessions[0], sessions[-1])
+    return tuple(row for row in found if row.session in wanted)
+
+
+def _record(
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    frame: pd.DataFrame,
+    hashes: Mapping[Key, str],
+    seen: Sequence[Touched],
+    context: RunContext,
+) -> int:
+    """Record versions of what is known, and what was restated; returns how many events that were.
+
+    A symbol's session that nobody has fetched or imported yet has no version: its first bars are no restatement.
+    """
+    after = newest_version(desk.db)
+    wanted = {(session, symbol) for session in sessions for symbol in symbols}
+    stored = current_versions(desk.db, market.name, STEP, sessions, symbols)
+    covered = {(r.session, r.symbol) for r in read_coverage(desk.db, market.name, symbols, sessions[0], sessions[-1])}
+    known = sorted(wanted & (covered | stored.keys() | hashes.keys()))
+    inputs = {key: hashes.get(key, combine_hashes()) for key in known}
+    restated = find_restated(desk, market, frame, inputs, stored, seen)
+    made = Made(after, {key: (key[0], key[0]) for key in known})
+    rows = new_versions(market.name, STEP, hashes, inputs, desk.core_hash, "", context, made)
+    if rows:
+        put_versions(desk.db, rows, restated=restated, seen=seen)
+    else:
+        settle_touched(desk.db, seen)
+    return len(restated)
 
 
 def _outcome(frame: pd.DataFrame, session: date, content: str) -> SessionOutcome:

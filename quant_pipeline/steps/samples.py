@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -23,17 +23,22 @@ from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext, read_step
 from quant_pipeline.steps.timing import as_dates, bar_closes, session_column
+from quant_pipeline.storage.versions import current_versions
 
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Rows of one symbol, or why there are none; `first` and `last` are the sessions they come from."""
+    """Rows of one symbol, or why there are none; `first` and `last` are the sessions they come from.
+
+    `window_from` is the first session whose bars are behind the features of `first`.
+    """
 
     symbol: str
     samples: Samples | None
     sessions: int
     first: date | None = None
     last: date | None = None
+    window_from: date | None = None
 
 
 def training_sessions(market: MarketSettings, month: date) -> tuple[date, ...]:
@@ -79,7 +84,16 @@ def training_data(
     sound = np.isfinite(rows[columns].to_numpy()).all(axis=1) & np.isfinite(rows["y"].to_numpy())
     rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
     groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
-    return [_of_symbol(market, symbol, groups.get(symbol), columns, least) for symbol in symbols]
+    found = [_of_symbol(market, symbol, groups.get(symbol), columns, least) for symbol in symbols]
+    return [_with_window(desk, market, data) for data in found]
+
+
+def _with_window(desk: Desk, market: MarketSettings, data: TrainingData) -> TrainingData:
+    if data.first is None:
+        return data
+    made = current_versions(desk.db, market.name, features.STEP, [data.first], [data.symbol])
+    version = made.get((data.first, data.symbol))
+    return data if version is None else replace(data, window_from=version.window_from)
 
 
 def _trusted(

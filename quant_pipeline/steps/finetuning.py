@@ -101,7 +101,7 @@ def _record(
     record_versions(desk, market.name, STEP, hashes, inputs, code_hash("models"), "", context, made=made_so)
     # Where there is nothing to continue any more, what was made before stays.
     others = [(session, symbol) for symbol in market.symbols if (session, symbol) not in inputs]
-    confirm_versions(desk.db, market.name, STEP, others, after)
+    confirm_versions(desk.db, market.name, STEP, others, after, context.now)
 
 
 def recent_sessions(market: MarketSettings, session: date) -> tuple[date, ...]:

@@ -15,7 +15,17 @@ from quant_pipeline.steps import bars, decisions, features, finetuning, indicato
 from quant_pipeline.steps import training as models
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
-from quant_pipeline.steps.staleness import NOTHING, NOW, View, Wanted, by_month, for_all_symbols, newer_months, verified
+from quant_pipeline.steps.staleness import (
+    NOTHING,
+    NOW,
+    View,
+    Wanted,
+    acted_months,
+    by_month,
+    for_all_symbols,
+    newer_months,
+    verified,
+)
 from quant_pipeline.steps.tables import Key, RunContext, group_hashes
 from quant_pipeline.steps.timing import month_of
 from quant_pipeline.steps.windows import current_inputs, history_of
@@ -84,7 +94,12 @@ def _stale_windows(
     history = history_of(view.market)
     if together:
         ages = for_all_symbols(ages, view.market.symbols)
-    months = newer_months(ages, view.marks(step), lambda month: history.since(month, warmup))
+    marks = view.marks(step)
+
+    def reach(month: date) -> date:
+        return history.since(month, warmup)
+
+    months = newer_months(ages, marks, reach) | acted_months(view, marks, reach)
     missing = {*view.missing(step, bars.STEP, view.market.history_start), *(session for session, _ in changed)}
 
     def wanted(sessions: Sequence[date]) -> tuple[dict[Key, str], set[Key]]:

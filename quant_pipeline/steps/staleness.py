@@ -13,9 +13,10 @@ from datetime import date, datetime, timedelta
 from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
+from quant_pipeline.steps.actions import stored_actions
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import Key
-from quant_pipeline.steps.timing import month_of
+from quant_pipeline.steps.timing import month_of, next_month
 from quant_pipeline.storage.version_marks import (
     Mark,
     MonthKey,
@@ -104,7 +105,7 @@ def _stale_of(view: View, step: str, sessions: Sequence[date], wanted: Wanted, a
     present = view.desk.lake.present(market, step, sessions)
     other = {key for key, version in stored.items() if key in inputs and version.inputs_hash != inputs[key]}
     other |= {key for key in inputs if key not in stored and key in needed}
-    confirm_versions(db, market, step, [key for key in stored if key not in other], after)
+    confirm_versions(db, market, step, [key for key in stored if key not in other], after, view.now)
     return {session for session, _ in other} | {session for session in sessions if session not in present}
 
 
@@ -119,6 +120,20 @@ def newer_months(
     for (month, symbol), mark in marks.items():
         first = month_of(reach(month))
         if any(changed > mark.checked for at, changed in by_symbol.get(symbol, ()) if first <= at <= month):
+            found.add(month)
+    return found
+
+
+def acted_months(view: View, marks: Mapping[MonthKey, Mark], reach: Callable[[date], date]) -> set[date]:
+    """The months of `marks` that a split or dividend since `reach` bears on of which one learned after the last look."""
+    found: set[date] = set()
+    symbols = sorted({symbol for _, symbol in marks})
+    known: dict[str, list[tuple[date, datetime]]] = {}
+    for action in stored_actions(view.desk, view.market, symbols, date.min):
+        known.setdefault(action.symbol, []).append((action.ex_date, action.known_at))
+    for (month, symbol), mark in marks.items():
+        days = [ex_date for ex_date, at in known.get(symbol, ()) if at >= mark.confirmed_at]
+        if any(reach(month) <= day < next_month(month) for day in days):
             found.add(month)
     return found
 

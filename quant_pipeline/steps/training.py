@@ -69,7 +69,7 @@ def _train_month(desk: Desk, market: MarketSettings, month: date, context: RunCo
             continue
         trained.append(_train(desk, market, data, month, inputs, context))
     _record(desk, market, month, trained, after, context)
-    confirm_versions(desk.db, market.name, STEP, reused, after)
+    confirm_versions(desk.db, market.name, STEP, reused, after, context.now)
     return _outcome(desk, market, month, trained, len(reused))
 
 

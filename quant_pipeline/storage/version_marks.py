@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
+
+from quant_pipeline.storage.sql import as_utc
 
 if TYPE_CHECKING:
     from quant_pipeline.storage.database import Database
@@ -23,7 +25,7 @@ _NEWEST = "SELECT coalesce(max(id), 0) FROM data_versions"
 
 _MARKS = """
 SELECT date_trunc('month', session)::date AS month, symbol, max(coalesce(content_id, id)) AS changed,
-       min(coalesce(checked_id, id)) AS checked
+       min(coalesce(checked_id, id)) AS checked, min(confirmed_at) AS confirmed_at
 FROM data_versions WHERE market = :market AND step = :step AND is_current AND session < :before
 GROUP BY 1, 2
 """
@@ -49,7 +51,8 @@ WHERE market = :market AND step = :step AND is_current AND session >= :first AND
 """
 
 _CONFIRM = """
-UPDATE data_versions v SET checked_id = greatest(coalesce(v.checked_id, v.id), :checked)
+UPDATE data_versions v SET
+    checked_id = greatest(coalesce(v.checked_id, v.id), :checked), confirmed_at = greatest(v.confirmed_at, :at)
 FROM unnest(CAST(:sessions AS date[]), CAST(:symbols AS text[])) AS held (session, symbol)
 WHERE v.market = :market AND v.step = :step AND v.session = held.session AND v.symbol = held.symbol AND v.is_current
 """
@@ -57,10 +60,14 @@ WHERE v.market = :market AND v.step = :step AND v.session = held.session AND v.s
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A step's versions of one symbol and month: the newest change of content, and since when the oldest was checked."""
+    """A step's versions of one symbol and month: the newest change of content, and since when the oldest was checked.
+
+    `confirmed_at` is when that was, by the market's clock.
+    """
 
     changed: int
     checked: int
+    confirmed_at: datetime
 
 
 def newest_version(db: Database) -> int:
@@ -74,7 +81,7 @@ def month_marks(db: Database, market: str, step: str, before: date) -> dict[Mont
     """The marks of a step's current versions of the sessions before `before`."""
     with db.begin() as connection:
         rows = connection.execute(text(_MARKS), {"market": market, "step": step, "before": before})
-        return {(row.month, row.symbol): Mark(row.changed, row.checked) for row in rows}
+        return {(row.month, row.symbol): Mark(row.changed, row.checked, row.confirmed_at) for row in rows}
 
 
 def missing_sessions(
@@ -116,8 +123,13 @@ def recorded_sessions(db: Database, market: str, step: str, first: date, before:
         return tuple(connection.execute(text(_SESSIONS), parameters).scalars())
 
 
-def confirm_versions(db: Database, market: str, step: str, keys: Collection[tuple[date, str]], checked: int) -> None:
-    """Note that the current versions of these (session, symbol) still hold, all versions up to `checked` considered."""
+def confirm_versions(
+    db: Database, market: str, step: str, keys: Collection[tuple[date, str]], checked: int, at: datetime
+) -> None:
+    """Note that the current versions of these (session, symbol) still hold, all versions up to `checked` considered.
+
+    `at` (aware) is the market's time.
+    """
     if not keys:
         return
     ordered = sorted(keys)
@@ -125,6 +137,7 @@ def confirm_versions(db: Database, market: str, step: str, keys: Collection[tupl
         "market": market,
         "step": step,
         "checked": checked,
+        "at": as_utc(at),
         "sessions": [session for session, _ in ordered],
         "symbols": [symbol for _, symbol in ordered],
     }

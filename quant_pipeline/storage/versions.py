@@ -5,7 +5,7 @@ Hashes are strings that the caller made; nothing is hashed here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -82,7 +82,7 @@ class Version:
     run_id: str
     window_from: date | None = None
     window_to: date | None = None
-    checked_id: int | None = None
+    checked_id: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

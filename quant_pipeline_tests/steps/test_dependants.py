@@ -6,18 +6,21 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pandas as pd
 import pytest
 from sqlalchemy import text
 
+from quant_pipeline.core.features import FEATURE_SET
 from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings
-from quant_pipeline.steps import bars, decisions, features, indicators, performance, predictions, signals
+from quant_pipeline.steps import bars, decisions, features, indicators, performance, predictions, signals, stale
 from quant_pipeline.steps.dependants import Work, next_work
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
+from quant_pipeline.storage.corporate_actions import CorporateAction, record_actions
 from quant_pipeline.storage.coverage import read_coverage, record_coverage
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.decisions import latest_decisions
@@ -25,7 +28,7 @@ from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.restatements import restatements
 from quant_pipeline_tests.postgres import new_database
 from quant_pipeline_tests.steps.prices import daily_walk
-from quant_pipeline_tests.steps.restating import import_bars, settle
+from quant_pipeline_tests.steps.restating import import_bars, renewed, settle, versions
 from quant_pipeline_tests.steps.world import opened_desk, settings_for
 
 US = "us_equity"
@@ -201,3 +204,31 @@ def test_a_bar_on_a_day_without_trading_asks_for_no_run_of_that_day(desk: Desk) 
     done = settle(desk, _market(desk), at + timedelta(minutes=1))
     assert "bars" not in _spans(done)
     assert _spans(done)["features"] == [(DONE[5], DONE[-1])]
+
+
+def test_an_action_that_one_learns_of_late_recomputes_the_windows_it_reaches_and_restates_no_bar(desk: Desk) -> None:
+    dividend = CorporateAction(US, "AAA", DONE[5], "dividend", None, Decimal(1), "USD", "test", NOW)
+    record_actions(desk.db, [dividend])
+    at = NOW + timedelta(minutes=1)
+    before = versions(desk)
+    done = settle(desk, _market(desk), at)
+    assert _spans(done)["features"] == [(DONE[5], DONE[-1])]
+    assert "bars" not in _spans(done)
+    new = renewed(before, versions(desk))
+    assert new["features"] == new["indicators"] == {(day, "AAA") for day in DONE[5:]}
+    assert restatements(desk.db) == ()
+
+
+def test_features_that_look_across_symbols_are_made_anew_for_all_of_them(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crossed = replace(FEATURE_SET, cross_sectional=("returns_5d",))
+    for module in (features, stale):
+        monkeypatch.setattr(module, "FEATURE_SET", crossed)
+    _recompute(desk, DONE, NOW)
+    before = versions(desk)
+    _import(desk, _wrong(DONE[8], "BBB"), NOW + timedelta(minutes=1))
+    settle(desk, _market(desk), NOW + timedelta(minutes=2))
+    new = renewed(before, versions(desk))
+    assert new["features"] == {(day, symbol) for day in DONE[8:] for symbol in SYMBOLS}
+    assert new["indicators"] == {(day, "BBB") for day in DONE[8:]}

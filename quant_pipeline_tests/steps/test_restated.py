@@ -177,5 +177,6 @@ def test_decision_bars_and_last_closes_as_of_a_time_are_made_of_what_was_stored_
     assert hours["volume"].tolist() == [60.0, 50.0]
     assert closes(at(5)) == [101.0, 100.0, 103.0]
     assert closes(at(5)) == decision_bars(desk, market, DAY, DAY, closed_by=at(24))["close"].tolist()
-    assert {k: float(v) for k, v in last_closes(desk, market, [SYMBOL], at(1), as_of=at(2)).items()} == {SYMBOL: 100.0}
-    assert {k: float(v) for k, v in last_closes(desk, market, [SYMBOL], at(1), as_of=at(3)).items()} == {SYMBOL: 101.0}
+    for when, price in ((at(2), 100.0), (at(3), 101.0)):
+        last = last_closes(desk, market, [SYMBOL], at(1), as_of=when)
+        assert {symbol: float(one.price) for symbol, one in last.items()} == {SYMBOL: price}

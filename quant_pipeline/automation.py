@@ -5,17 +5,17 @@ tagged so that one run per market is under way at a time, whoever launched it, a
 """
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster._core.definitions.unresolved_asset_job_definition import UnresolvedAssetJobDefinition
-from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from quant_pipeline.assets.spec import asset_key
 from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider, RunOptions
+from quant_pipeline.restating import RESTATE_TAG, changed_bars_sensor
+from quant_pipeline.runs import job_name, range_request, run_in_progress
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.dependants import changed_sessions
 from quant_pipeline.steps.failures import note_failed_run
 from quant_pipeline.steps.repair import Repair, outlook
 from quant_pipeline.steps.timing import month_of, tick_session
@@ -26,12 +26,6 @@ DECIDED = ("predictions", "decisions", "performance")
 RECOMPUTED = ("bars", "indicators", "signals", "features", "predictions", "decisions", "performance")
 REPAIRS_AT_ONCE = 10
 """Runs that one look for holes may start; what is left comes with the next."""
-IN_PROGRESS = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-]
 
 
 def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
@@ -57,7 +51,7 @@ def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
             {"dagster/max_retries": "0"},
             "Ask the venue for sessions with unexplained holes; whatever that changes is then recomputed by `restate`.",
         ),
-        _job(market, "restate", RECOMPUTED, {"quant/restate": market.name}, "Recompute what depends on changed bars."),
+        _job(market, "restate", RECOMPUTED, {RESTATE_TAG: market.name}, "Recompute what depends on changed bars."),
         _job(
             market,
             "daily_model_finetuning",
@@ -72,11 +66,6 @@ def jobs(market: MarketSettings) -> list[UnresolvedAssetJobDefinition]:
     ]
 
 
-def job_name(market: MarketSettings, kind: str) -> str:
-    """The name of a job of a market, e.g. `smart_trading_pipeline_us_equity`."""
-    return f"{kind}_{market.name}"
-
-
 def _job(
     market: MarketSettings, kind: str, steps: Sequence[str], tags: dict[str, str], description: str
 ) -> UnresolvedAssetJobDefinition:
@@ -89,9 +78,9 @@ def schedules(market: MarketSettings) -> list[dg.ScheduleDefinition]:
     return [_tick_schedule(market), *_training_schedules(market)]
 
 
-def sensors(market: MarketSettings) -> list[dg.SensorDefinition]:
-    """The sensors of a market."""
-    return [_changed_bars_sensor(market), _repair_bars_sensor(market)]
+def sensors(market: MarketSettings, market_jobs: Sequence[UnresolvedAssetJobDefinition]) -> list[dg.SensorDefinition]:
+    """The sensors of a market, which launch some of its jobs."""
+    return [changed_bars_sensor(market, market_jobs), _repair_bars_sensor(market)]
 
 
 def tick_config() -> dg.RunConfig:
@@ -142,17 +131,12 @@ def _tick_schedule(market: MarketSettings) -> dg.ScheduleDefinition:
         description="A tick of the live chain while the market is open and one after its close; late ticks are dropped.",
     )
     def tick(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
-        busy = _run_in_progress(context.instance, name)
+        busy = run_in_progress(context.instance, name)
         if busy is not None:
             return dg.SkipReason(f"run {busy} of {name} is still in progress; this tick is dropped")
         return tick_request(market, context.scheduled_execution_time)
 
     return tick
-
-
-def _run_in_progress(instance: dg.DagsterInstance, job: str) -> str | None:
-    runs = instance.get_runs(dg.RunsFilter(job_name=job, statuses=IN_PROGRESS), limit=1)
-    return runs[0].run_id if runs else None
 
 
 def _training_schedules(market: MarketSettings) -> list[dg.ScheduleDefinition]:
@@ -209,30 +193,6 @@ def _month_request(job: str, at: datetime) -> dg.RunRequest:
     return dg.RunRequest(run_key=f"{job}:{at.astimezone(UTC).isoformat()}", partition_key=month.isoformat())
 
 
-def _changed_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
-    name = job_name(market, "restate")
-
-    @dg.sensor(
-        name=f"changed_bars_{market.name}",
-        job_name=name,
-        minimum_interval_seconds=60,
-        description="An import, a late bar or a corrected one: recompute the sessions whose stored results used other bars.",
-    )
-    def changed_bars(
-        context: dg.SensorEvaluationContext, desk: dg.ResourceParam[DeskProvider]
-    ) -> dg.RunRequest | dg.SkipReason:
-        opened = desk.get()
-        found = changed_sessions(opened, market, now=opened.clock(market))
-        if found is None:
-            return dg.SkipReason("every stored result was made from the bars as they are now")
-        first, last = found
-        if _run_in_progress(context.instance, name) is not None:
-            return dg.SkipReason(f"{name} is still in progress; looking again afterwards")
-        return range_request(first, last)
-
-    return changed_bars
-
-
 def _repair_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
     name = job_name(market, "repair_bars")
 
@@ -248,7 +208,7 @@ def _repair_bars_sensor(market: MarketSettings) -> dg.SensorDefinition:
     def repair_bars(
         context: dg.SensorEvaluationContext, desk: dg.ResourceParam[DeskProvider]
     ) -> list[dg.RunRequest] | dg.SkipReason:
-        if _run_in_progress(context.instance, name) is not None:
+        if run_in_progress(context.instance, name) is not None:
             return dg.SkipReason(f"{name} is still in progress; looking again afterwards")
         opened = desk.get()
         found = outlook(opened, market, opened.clock(market))
@@ -263,12 +223,6 @@ def repair_request(repair: Repair) -> dg.RunRequest:
     """The run that fills the holes of some neighbouring sessions, of the symbols that have them."""
     config = dg.RunConfig(resources={"options": RunOptions(symbols=list(repair.symbols), repair=True)})
     return range_request(repair.first, repair.last, run_config=config)
-
-
-def range_request(first: date, last: date, *, run_config: dg.RunConfig | None = None) -> dg.RunRequest:
-    """One run over all sessions from `first` to `last`."""
-    tags = {ASSET_PARTITION_RANGE_START_TAG: first.isoformat(), ASSET_PARTITION_RANGE_END_TAG: last.isoformat()}
-    return dg.RunRequest(run_key=None, tags=tags, run_config=run_config)
 
 
 def failure_sensor() -> dg.SensorDefinition:

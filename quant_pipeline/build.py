@@ -27,15 +27,16 @@ def build_definitions(settings: Settings, *, resources: Mapping[str, object] | N
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     wired: dict[str, object] = {"desk": DeskProvider(settings, open_desk), "options": RunOptions()}
     markets = settings.markets
+    listed = {market.name: jobs(market) for market in markets}
     return dg.Definitions(
         assets=[
             asset
             for market in markets
             for asset in (bars_asset(market), *chain_assets(market), *learning_assets(market))
         ],
-        jobs=[job for market in markets for job in jobs(market)],
+        jobs=[job for market in markets for job in listed[market.name]],
         schedules=[schedule for market in markets for schedule in schedules(market)],
-        sensors=[*(sensor for market in markets for sensor in sensors(market)), failure_sensor()],
+        sensors=[*(one for market in markets for one in sensors(market, listed[market.name])), failure_sensor()],
         resources={**wired, **(resources or {})},
         executor=dg.in_process_executor,
     )

@@ -18,6 +18,10 @@ Schema = tuple[tuple[str, str, str], ...]
 """Columns of a stored table as (name, type, description)."""
 
 
+PHASE_TAG = "quant/phase"
+"""On runs that recompute what changed bars made stale: which phase of it."""
+
+
 def sessions_of(context: dg.AssetExecutionContext) -> tuple[date, ...]:
     """The partition keys of this run as dates, ascending."""
     return tuple(sorted(date.fromisoformat(key) for key in context.partition_keys))
@@ -30,10 +34,16 @@ def run_context(
     return RunContext(
         now=desk.clock(market),
         run_id=context.run.run_id,
-        origin=Origin.LIVE if options.tick else Origin.BACKFILL,
+        origin=_origin(context, options),
         tick=options.tick,
         symbols=tuple(options.symbols) or None,
     )
+
+
+def _origin(context: dg.AssetExecutionContext, options: RunOptions) -> Origin:
+    if options.tick:
+        return Origin.LIVE
+    return Origin.RESTATE if PHASE_TAG in context.run.tags else Origin.BACKFILL
 
 
 def report(

@@ -80,8 +80,9 @@ def _run(
     settings: Settings, market: MarketSettings, sessions: tuple[date, ...], steps: tuple[str, ...]
 ) -> dict[str, Any]:
     from quant_pipeline.assets.spec import asset_key
-    from quant_pipeline.automation import RECOMPUTED, job_name, range_request
+    from quant_pipeline.automation import RECOMPUTED
     from quant_pipeline.cli.runs import open_graph
+    from quant_pipeline.runs import job_name, range_request
 
     kind = "restate" if set(steps) <= set(RECOMPUTED) else "smart_trading_pipeline"
     job = job_name(market, kind)

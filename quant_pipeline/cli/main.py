@@ -18,6 +18,7 @@ from quant_pipeline.cli.export import export_command
 from quant_pipeline.cli.import_files import import_command
 from quant_pipeline.cli.migrate import migrate_command
 from quant_pipeline.cli.output import complain
+from quant_pipeline.cli.restatements import restatements_command
 from quant_pipeline.cli.settings_command import settings_command
 from quant_pipeline.cli.status import status_command
 from quant_pipeline.cli.tick import tick_command
@@ -42,6 +43,7 @@ app.command("tick")(tick_command)
 app.command("backfill")(backfill_command)
 app.command("train")(train_command)
 app.command("catch-up")(catch_up_command)
+app.command("restatements")(restatements_command)
 app.command("pause")(pause_command)
 app.command("resume")(resume_command)
 app.command("halt")(halt_command)

@@ -58,7 +58,7 @@ class Graph:
         """
         from dagster import RunsFilter
 
-        from quant_pipeline.automation import IN_PROGRESS
+        from quant_pipeline.runs import IN_PROGRESS
 
         for run in self.instance.get_runs(RunsFilter(job_name=job, statuses=IN_PROGRESS)):
             if not _is_orphan(run):

@@ -73,8 +73,8 @@ def market_status(db: Database, market: MarketSettings) -> dict[str, Any]:
 
 def unfinished_runs(settings: Settings) -> list[dict[str, Any]]:
     """Runs of Dagster that are queued or in progress, newest first."""
-    from quant_pipeline.automation import IN_PROGRESS
     from quant_pipeline.dagster_instance import open_instance
+    from quant_pipeline.runs import IN_PROGRESS
 
     with open_instance(settings, launcher="default") as instance:
         from dagster import RunsFilter

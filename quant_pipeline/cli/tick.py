@@ -48,7 +48,8 @@ def tick(settings: Settings, market: MarketSettings, db: Database, at: datetime 
     """
     import dagster as dg
 
-    from quant_pipeline.automation import job_name, tick_request
+    from quant_pipeline.automation import tick_request
+    from quant_pipeline.runs import job_name
 
     request = tick_request(market, at if at is not None else clock_of(settings, market))
     if isinstance(request, dg.SkipReason):

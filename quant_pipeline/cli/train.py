@@ -26,8 +26,8 @@ def train_command(
     chosen = market_of(settings, market)
     asked = None if month is None else month_of(month, "--month")
     prepare_process(settings)
-    from quant_pipeline.automation import job_name
     from quant_pipeline.cli.runs import open_graph
+    from quant_pipeline.runs import job_name
 
     with open_database(settings):
         newest = clock_of(settings, chosen).date().replace(day=1)

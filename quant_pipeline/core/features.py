@@ -27,7 +27,8 @@ class FeatureSet:
     """A named, versioned list of model inputs; a new column or formula is a new version.
 
     `compute` takes close and volume on a regular grid and the bars of one day on it, and returns one array per
-    column. `warmup_days` is how many days before a bar its values reach back.
+    column. `warmup_days` is how many days before a bar its values reach back. `cross_sectional` names the columns
+    whose values depend on other symbols: while it is empty, another symbol changes no value of those that are there.
     """
 
     name: str
@@ -35,6 +36,14 @@ class FeatureSet:
     columns: tuple[str, ...]
     warmup_days: int
     compute: Callable[[FloatArray, FloatArray, int], dict[str, FloatArray]]
+    cross_sectional: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse names that are no columns."""
+        unknown = [name for name in self.cross_sectional if name not in self.columns]
+        if unknown:
+            msg = f"{self.name} v{self.version}: cross_sectional names {unknown[0]!r}, which is none of its columns"
+            raise ValueError(msg)
 
     def warmup_bars(self, bars_per_day: int) -> int:
         """Bars before the first wanted one that must be there for it to be defined."""

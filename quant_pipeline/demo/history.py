@@ -12,9 +12,9 @@ from datetime import date
 import dagster as dg
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from quant_pipeline.automation import job_name
 from quant_pipeline.markets import calendar
 from quant_pipeline.resources import DeskProvider
+from quant_pipeline.runs import job_name
 from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 from quant_pipeline.settings import MarketSettings, Settings
 from quant_pipeline.steps.timing import month_of, next_month

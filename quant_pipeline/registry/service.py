@@ -43,7 +43,7 @@ class ModelSpan:
 
     It serves sessions with `serves_from <= session < serves_to`; `month` is the first day of the month served.
     `data_hashes` name the data it was trained on, `params_hash` the settings (the hash of the ensemble's own
-    parameters if None).
+    parameters if None). `window_from` is the first session whose bars are behind its rows: features look back.
     """
 
     market: str
@@ -55,6 +55,7 @@ class ModelSpan:
     serves_to: date
     data_hashes: Mapping[str, str]
     params_hash: str | None = None
+    window_from: date | None = None
 
 
 def register_ensemble(
@@ -132,6 +133,7 @@ def _version(
             "data_hashes": dict(span.data_hashes),
             "known_until": ensemble.known_until,
             "base": ensemble.base,
+            "window_from": None if span.window_from is None else span.window_from.isoformat(),
         },
         status="trained",
         mlflow_version=None,

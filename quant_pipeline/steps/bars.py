@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 
@@ -26,16 +26,23 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.freshness import Freshness, freshness
 from quant_pipeline.steps.quality import Judged, judge
 from quant_pipeline.steps.repair import GivenUp, given_up, repair_sessions
+from quant_pipeline.steps.restated import find_restated
 from quant_pipeline.steps.tables import (
+    Key,
+    Made,
     Number,
     RunContext,
     SessionOutcome,
     StepResult,
     group_hashes,
-    record_versions,
+    new_versions,
     session_hashes,
 )
 from quant_pipeline.steps.timing import session_column
+from quant_pipeline.storage.coverage import read_coverage
+from quant_pipeline.storage.touched import Touched, settle_touched, touched_bars
+from quant_pipeline.storage.version_marks import newest_version
+from quant_pipeline.storage.versions import current_versions, put_versions
 
 STEP = "bars"
 SCHEMA = tuple((name, "float64") for name in BAR_COLUMNS[2:])
@@ -80,20 +87,18 @@ def run(
     learned = collect_actions(desk, market, sessions, context) if collect and not repair else CollectedActions()
     desk.run_bars.forget()
     symbols = market.symbols if context.symbols is None else context.symbols
+    seen = () if repair else _touched(desk, market, sessions, symbols)
     frame = _with_history(desk, market, sessions, context)
     asked = frame[session_column(frame["ts"]) >= np.datetime64(sessions[0])].reset_index(drop=True)
     violations = tuple(validate_bars(asked))
     judged = judge(desk, market, frame, sessions, symbols, violations, context)
     hashes = group_hashes(asked)
-    if not repair:
-        nothing = combine_hashes()
-        inputs = {(s, symbol): hashes.get((s, symbol), nothing) for s in sessions for symbol in symbols}
-        record_versions(desk, market.name, STEP, hashes, inputs, desk.core_hash, "", context)
+    restated = 0 if repair else _record(desk, market, sessions, symbols, asked, hashes, seen, context)
     combined = session_hashes(hashes, sessions)
     outcomes = tuple(_outcome(asked, session, combined[session]) for session in sessions)
     over = calendar.last_closed_session(market.market.calendar, context.now)
     return BarsReport(
-        StepResult(outcomes, numbers=_numbers(collected, violations, judged, learned)),
+        StepResult(outcomes, numbers=_numbers(collected, violations, judged, learned, restated)),
         collected,
         violations,
         judged,
@@ -106,9 +111,14 @@ def run(
 
 
 def _numbers(
-    collected: Collected, violations: Sequence[Violation], judged: Judged, learned: CollectedActions
+    collected: Collected,
+    violations: Sequence[Violation],
+    judged: Judged,
+    learned: CollectedActions,
+    restated: int,
 ) -> dict[str, Number]:
     numbers: dict[str, Number] = {"bars_inserted": collected.inserted, "bars_changed": collected.changed}
+    numbers["restated"] = restated
     numbers |= {"violations": len(violations), "unexplained_jumps": len(judged.jumps)}
     numbers |= {
         "holes": len(judged.holes),
@@ -154,6 +164,56 @@ def _with_history(desk: Desk, market: MarketSettings, sessions: Sequence[date], 
         symbols=context.symbols,
         run_id=context.run_id,
     )
+
+
+def look_at(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext
+) -> tuple[pd.DataFrame, dict[Key, str], int]:
+    """Record versions of `sessions` as stored now, and what was restated: decision bars, their hashes, count of events."""
+    symbols = market.symbols if context.symbols is None else context.symbols
+    seen = _touched(desk, market, sessions, symbols)
+    frame = decision_bars(desk, market, sessions[0], sessions[-1], closed_by=context.now, symbols=context.symbols)
+    hashes = group_hashes(frame)
+    return frame, hashes, _record(desk, market, sessions, symbols, frame, hashes, seen, context)
+
+
+def _touched(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], symbols: Sequence[str]
+) -> tuple[Touched, ...]:
+    """What was written since somebody looked; it is asked for before bars are read, so nothing is passed over."""
+    wanted = set(sessions)
+    found = touched_bars(desk.db, market.name, symbols, sessions[0], sessions[-1])
+    return tuple(row for row in found if row.session in wanted)
+
+
+def _record(
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    frame: pd.DataFrame,
+    hashes: Mapping[Key, str],
+    seen: Sequence[Touched],
+    context: RunContext,
+) -> int:
+    """Record versions of what is known, and what was restated; returns how many events that were.
+
+    A symbol's session that nobody has fetched or imported yet has no version: its first bars are no restatement.
+    """
+    after = newest_version(desk.db)
+    wanted = {(session, symbol) for session in sessions for symbol in symbols}
+    stored = current_versions(desk.db, market.name, STEP, sessions, symbols)
+    covered = {(r.session, r.symbol) for r in read_coverage(desk.db, market.name, symbols, sessions[0], sessions[-1])}
+    known = sorted(wanted & (covered | stored.keys() | hashes.keys()))
+    inputs = {key: hashes.get(key, combine_hashes()) for key in known}
+    restated = find_restated(desk, market, frame, inputs, stored, seen)
+    made = Made(after, {key: (key[0], key[0]) for key in known})
+    rows = new_versions(market.name, STEP, hashes, inputs, desk.core_hash, "", context, made)
+    if rows:
+        put_versions(desk.db, rows, restated=restated, seen=seen)
+    else:
+        settle_touched(desk.db, seen)
+    return len(restated)
 
 
 def _outcome(frame: pd.DataFrame, session: date, content: str) -> SessionOutcome:

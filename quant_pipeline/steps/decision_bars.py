@@ -43,7 +43,8 @@ def decision_bars(
 
     For each (symbol, session) the stored base bars win when there are any; otherwise bars imported or collected at
     the decision interval are used. A bar counts as closed when its closing time is at or before `closed_by`.
-    With `run_id` the steps of one run share one read, and so all see the bars as they were then.
+    With `run_id` the steps of one run share one read, and so all see the bars as they were then. With `as_of` they are
+    what would have been read at that time: later bars, corrections and withdrawals are undone before hours are built.
 
     Returns:
         A bar frame.
@@ -93,14 +94,16 @@ def _prefer_base(base: pd.DataFrame, direct: pd.DataFrame, market: MarketSetting
     return merged.sort_values(["symbol", "ts"], kind="stable", ignore_index=True)
 
 
-def last_closes(desk: Desk, market: MarketSettings, symbols: Sequence[str], before: datetime) -> dict[str, LastClose]:
+def last_closes(
+    desk: Desk, market: MarketSettings, symbols: Sequence[str], before: datetime, *, as_of: datetime | None = None
+) -> dict[str, LastClose]:
     """The close of each symbol's last sound bar that starts before `before`; a symbol without one is left out.
 
-    Prices are raw: of the units in which the bar traded.
+    Prices are raw: of the units in which the bar traded. With `as_of` bars count as they were known then.
     """
     last: dict[str, LastClose] = {}
     for interval in dict.fromkeys((market.decision_interval, market.base_interval)):
-        bars = last_bars(desk.db, market.name, interval, symbols, _LOOK_BACK, before)
+        bars = last_bars(desk.db, market.name, interval, symbols, _LOOK_BACK, before, as_of=as_of)
         broken = {(violation.symbol, violation.ts) for violation in validate_bars(bars)}
         for symbol, ts, close in zip(bars["symbol"].astype(str), bars["ts"], bars["close"].astype(float), strict=True):
             if (symbol, ts) not in broken and (symbol not in last or ts > last[symbol].starts):

@@ -27,11 +27,21 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.grids import Grid, make_grid
 from quant_pipeline.steps.params import trading_params
 from quant_pipeline.steps.shadow import RolledSession, opening_state, roll_sessions, store_rolled
-from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.tables import (
+    Key,
+    Made,
+    Number,
+    RunContext,
+    StepResult,
+    read_step,
+    windows_of,
+    write_step,
+)
 from quant_pipeline.storage.bar_quality import read_quality
 from quant_pipeline.storage.changes import latest_decision_ids
 from quant_pipeline.storage.decisions import Decision, append_decisions
-from quant_pipeline.storage.versions import current_versions
+from quant_pipeline.storage.version_marks import newest_version
+from quant_pipeline.storage.versions import Version, current_versions
 
 STEP = "decisions"
 FILLS = "shadow_fills"
@@ -46,15 +56,17 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
     Raises:
         MissingSessionError: the shadow book has no state before the first of `sessions`.
     """
+    after = newest_version(desk.db)
     opening = opening_state(desk, market, sessions[0])
     grid = _grid(desk, market, sessions, context, opening.symbols)
     rolled = list(roll_sessions(market, grid, sessions, opening, _events(desk, market, grid, sessions, opening)))
-    inputs = _inputs(desk, market, grid, sessions)
+    versions = _input_versions(desk, market, sessions)
+    inputs = _inputs(versions, _bad_rules(desk, market, sessions), grid.symbols, sessions)
     latest = latest_decision_ids(desk.db, market.name, Book.SHADOW, sessions[0], sessions[-1])
     rows = [row for part in rolled for row in _shadow_rows(desk, market, grid, part, inputs, latest, context)]
     append_decisions(desk.db, rows)
     store_rolled(desk, market, grid, rolled)
-    _write_fills(desk, market, grid, rolled, context)
+    _write_fills(desk, market, grid, rolled, after, context)
     numbers = {part.session: _numbers(part) for part in rolled}
     live = decide_for_broker(desk, market, grid, sessions[-1], inputs, context) if context.tick else ()
     if context.tick:
@@ -70,7 +82,15 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         settings_hash=market.trading_hash(),
         context=_unlimited(context),
         numbers=numbers,
+        made=Made(after, windows_of(*versions.values())),
     )
+
+
+def current_inputs(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
+    """What `run` would note as the inputs of `sessions` now: another hash than the stored one is stale."""
+    versions, bad = _input_versions(desk, market, sessions), _bad_rules(desk, market, sessions)
+    found = _inputs(versions, bad, market.symbols, sessions)
+    return {key: combine_hashes(*parts.values()) for key, parts in found.items()}
 
 
 def _unlimited(context: RunContext) -> RunContext:
@@ -111,19 +131,30 @@ def _events(
     return book_events(desk, market, grid.symbols, min(first, sessions[0]), sessions[-1])
 
 
+def _input_versions(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[str, dict[Key, Version]]:
+    return {step: current_versions(desk.db, market.name, step, sessions) for step in INPUT_STEPS}
+
+
+def _bad_rules(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
+    """The rules for which bars of a (session, symbol) are not believed."""
+    found = read_quality(desk.db, market.name, None, sessions[0], sessions[-1], found_only=True) if sessions else ()
+    return {(verdict.session, verdict.symbol): verdict.rules for verdict in found if verdict.status == "bad"}
+
+
 def _inputs(
-    desk: Desk, market: MarketSettings, grid: Grid, sessions: Sequence[date]
-) -> dict[tuple[date, str], dict[str, str]]:
+    versions: Mapping[str, Mapping[Key, Version]],
+    bad: Mapping[Key, str],
+    symbols: Sequence[str],
+    sessions: Sequence[date],
+) -> dict[Key, dict[str, str]]:
     """For each (session, symbol) the content hashes of everything that its decisions were made from."""
-    versions = {step: current_versions(desk.db, market.name, step, sessions) for step in INPUT_STEPS}
-    found: dict[tuple[date, str], dict[str, str]] = {}
+    found: dict[Key, dict[str, str]] = {}
     for session in sessions:
-        for symbol in grid.symbols:
+        for symbol in symbols:
             rows = {step: known.get((session, symbol)) for step, known in versions.items()}
             found[(session, symbol)] = {step: row.content_hash for step, row in rows.items() if row is not None}
-    for verdict in read_quality(desk.db, market.name, None, sessions[0], sessions[-1], found_only=True):
-        if verdict.status == "bad" and (verdict.session, verdict.symbol) in found:
-            found[verdict.session, verdict.symbol]["quality"] = verdict.rules
+            if (session, symbol) in bad:
+                found[(session, symbol)]["quality"] = bad[(session, symbol)]
     return found
 
 
@@ -171,7 +202,7 @@ def _shadow_rows(
 
 
 def _write_fills(
-    desk: Desk, market: MarketSettings, grid: Grid, rolled: Sequence[RolledSession], context: RunContext
+    desk: Desk, market: MarketSettings, grid: Grid, rolled: Sequence[RolledSession], after: int, context: RunContext
 ) -> None:
     """The shadow's fills as a table of their own; recomputable, so they are in the lake."""
     frames = [_fills_frame(grid, part) for part in rolled]
@@ -190,6 +221,7 @@ def _write_fills(
         code_hash=desk.core_hash,
         settings_hash=market.trading_hash(),
         context=_unlimited(context),
+        made=Made(after),
     )
 
 

@@ -1,44 +1,117 @@
-"""Which stored results no longer fit the bars as they are now. Recomputing them is a run of the same steps."""
+"""What must be recomputed because bars changed: exactly the partitions that depend on them, phase after phase.
+
+What is stale decides the phase: sessions up to features, then months of models and their updates, then predictions, then
+decisions with the shadow book and its figures. A phase begins when those before it are clean, so a run that was killed
+is simply asked for again. Recomputing is a run of the same steps.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Literal
 
-from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps import bars, signals
-from quant_pipeline.steps.decision_bars import decision_bars
+from quant_pipeline.steps import bars, decisions, features, finetuning, indicators, performance, predictions, signals
+from quant_pipeline.steps import training as models
+from quant_pipeline.steps import tuning as hyperparameters
 from quant_pipeline.steps.desk import Desk
-from quant_pipeline.steps.tables import group_hashes
-from quant_pipeline.steps.timing import tick_session
-from quant_pipeline.storage.changes import last_stored_session, touched_sessions
-from quant_pipeline.storage.versions import current_versions
+from quant_pipeline.steps.stale import (
+    changed_bars,
+    stale_decisions,
+    stale_features,
+    stale_indicators,
+    stale_performance,
+    stale_predictions,
+    stale_signals,
+)
+from quant_pipeline.steps.stale_models import stale_months, stale_updates
+from quant_pipeline.steps.staleness import View
+from quant_pipeline.steps.timing import next_month, tick_session
+from quant_pipeline.storage.hyperparameters import tuned_months
+
+Phase = Literal["sessions", "models", "updates", "predictions", "decisions"]
 
 
-def changed_sessions(desk: Desk, market: MarketSettings, *, now: datetime) -> tuple[date, date] | None:
-    """The span that must be recomputed because bars of its first session are new or other than recorded; or None.
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One run: these steps, in the order of the flow, over all their partitions from `first` to `last`."""
 
-    The session that ticks are working on is left to them. The span ends with the last session that has results,
-    because the shadow book depends on every session before; steps inside it recompute only what changed.
+    phase: Phase
+    steps: tuple[str, ...]
+    first: date
+    last: date
+
+
+def next_work(desk: Desk, market: MarketSettings, *, now: datetime) -> tuple[Work, ...]:
+    """The runs of the next phase, which may be under way together; empty when every result fits its inputs.
+
+    The session that ticks are working on is left to them.
     """
-    limit = tick_session(market, now)
-    touched = [s for s in touched_sessions(desk.db, market.name, bars.STEP, market.history_start) if s < limit]
-    changed = _really_changed(desk, market, touched, now) if touched else []
-    if not changed:
-        return None
-    last = last_stored_session(desk.db, market.name, signals.STEP)
-    return changed[0], max(changed[-1], min(last or changed[-1], limit))
+    view = View(desk, market, now, tick_session(market, now))
+    for phase in (_sessions, _models, _updates, _predictions, _decisions):
+        found = phase(view)
+        if found:
+            return found
+    return ()
 
 
-def _really_changed(desk: Desk, market: MarketSettings, touched: list[date], now: datetime) -> list[date]:
-    """Those of `touched` whose decision bars have another hash than their recorded version."""
-    frame = decision_bars(desk, market, touched[0], touched[-1], closed_by=now)
-    hashes = group_hashes(frame)
-    stored = current_versions(desk.db, market.name, bars.STEP, touched)
-    changed: list[date] = []
-    for session in touched:
-        wanted = {symbol: hashes.get((session, symbol), combine_hashes()) for symbol in market.symbols}
-        known = {symbol: stored.get((session, symbol)) for symbol in market.symbols}
-        if any(version is None or version.content_hash != wanted[symbol] for symbol, version in known.items()):
-            changed.append(session)
-    return changed
+def _sessions(view: View) -> tuple[Work, ...]:
+    changed = changed_bars(view)
+    described = stale_features(view, changed)
+    computed = stale_indicators(view, changed)
+    voted = [session for session in stale_signals(view) if session not in set(computed)]
+    return (
+        *_ranges(view, "sessions", (bars.STEP,), {session for session, _ in changed}),
+        *_ranges(view, "sessions", (indicators.STEP, signals.STEP), computed),
+        *_ranges(view, "sessions", (signals.STEP,), voted),
+        *_ranges(view, "sessions", (features.STEP,), described),
+    )
+
+
+def _models(view: View) -> tuple[Work, ...]:
+    stale = stale_months(view)
+    tuned = tuned_months(view.desk.db, view.market.name) if stale else frozenset()
+    return (
+        *_months((hyperparameters.STEP, models.STEP), [month for month in stale if month in tuned]),
+        *_months((models.STEP,), [month for month in stale if month not in tuned]),
+    )
+
+
+def _updates(view: View) -> tuple[Work, ...]:
+    return _ranges(view, "updates", (finetuning.STEP,), stale_updates(view))
+
+
+def _predictions(view: View) -> tuple[Work, ...]:
+    return _ranges(view, "predictions", (predictions.STEP,), stale_predictions(view))
+
+
+def _decisions(view: View) -> tuple[Work, ...]:
+    span = stale_decisions(view)
+    if span is not None:
+        return (Work("decisions", (decisions.STEP, performance.STEP), *span),)
+    return _ranges(view, "decisions", (performance.STEP,), stale_performance(view))
+
+
+def _ranges(view: View, phase: Phase, steps: tuple[str, ...], sessions: Iterable[date]) -> tuple[Work, ...]:
+    """One run for each stretch of sessions that follow one another."""
+    name = view.market.market.calendar
+    found = _stretches(sorted(set(sessions)), lambda session: calendar.next_session(name, session))
+    return tuple(Work(phase, steps, first, last) for first, last in found)
+
+
+def _months(steps: tuple[str, ...], months: Iterable[date]) -> tuple[Work, ...]:
+    found = _stretches(sorted(set(months)), next_month)
+    return tuple(Work("models", steps, first, last) for first, last in found)
+
+
+def _stretches(days: list[date], following: Callable[[date], date]) -> list[tuple[date, date]]:
+    found: list[tuple[date, date]] = []
+    for day in days:
+        if found and following(found[-1][1]) == day:
+            found[-1] = found[-1][0], day
+        else:
+            found.append((day, day))
+    return found

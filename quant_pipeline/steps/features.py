@@ -29,4 +29,14 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
 
     warmup = FEATURE_SET.warmup_bars(market.bars_per_day)
     code = code_hash(*SOURCES)
-    return run_windowed(desk, market, STEP, sessions, context, warmup=warmup, code=code, compute=compute)
+    return run_windowed(
+        desk,
+        market,
+        STEP,
+        sessions,
+        context,
+        warmup=warmup,
+        code=code,
+        compute=compute,
+        together=bool(FEATURE_SET.cross_sectional),
+    )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
 
-from quant_pipeline.core.identity import combine_hashes
+from quant_pipeline.core.identity import code_hash, combine_hashes
 from quant_pipeline.core.models.samples import NotEnoughRowsError, Samples
 from quant_pipeline.core.models.trained import from_iso
 from quant_pipeline.core.models.update import fine_tune
@@ -17,9 +17,19 @@ from quant_pipeline.registry.serving import LoadedModels
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import TrainingData, samples_hash, training_data
-from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult
+from quant_pipeline.steps.tables import (
+    Key,
+    Made,
+    Number,
+    RunContext,
+    SessionOutcome,
+    StepResult,
+    Window,
+    record_versions,
+)
 from quant_pipeline.steps.timing import month_of, next_month
 from quant_pipeline.storage.models import ModelVersion, list_model_versions
+from quant_pipeline.storage.version_marks import confirm_versions, newest_version
 
 STEP = "model_update"
 RECENT_SESSIONS = 60
@@ -32,32 +42,70 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
 
 
 def _update_session(desk: Desk, market: MarketSettings, session: date, context: RunContext) -> SessionOutcome:
+    after = newest_version(desk.db)
     bases = _bases(desk, market, session)
-    recent = _recent_sessions(market, session)
+    recent = recent_sessions(market, session)
     counts = {"accepted": 0, "rejected": 0, "not_trainable": 0, "no_model": len(market.symbols) - len(bases)}
     hashes: list[str] = []
+    made: list[tuple[TrainingData, ModelVersion | None]] = []
     # An update continues a model that had enough sessions; whether these few are enough is said by `fine_tune`.
     for data in training_data(desk, market, recent, sorted(bases), context, least=1):
         version = _update(desk, market, session, data, bases[data.symbol], context)
+        made.append((data, version))
         if version is None:
             counts["not_trainable"] += 1
             continue
         counts["rejected" if version.status == "rejected" else "accepted"] += 1
         hashes.append(f"{version.symbol}={version.content_hash}")
+    _record(desk, market, session, made, bases, after, context)
     numbers: dict[str, Number] = dict(counts)
     return SessionOutcome(session, len(hashes), combine_hashes(*hashes), numbers)
 
 
 def _bases(desk: Desk, market: MarketSettings, session: date) -> dict[str, ModelVersion]:
     """For each symbol the ensemble trained from scratch that serves the session's month."""
-    following = calendar.next_session(market.market.calendar, session)
-    month = month_of(following)
-    found = list_model_versions(desk.db, market.name, month=month)
+    found = list_model_versions(desk.db, market.name, month=base_month(market, session))
     usable = [v for v in found if v.metrics.get("base") is None and v.status in ("accepted", "promoted")]
     return {v.symbol: v for v in sorted(usable, key=lambda v: (v.created_at, v.id)) if v.symbol in market.symbols}
 
 
-def _recent_sessions(market: MarketSettings, session: date) -> tuple[date, ...]:
+def base_month(market: MarketSettings, session: date) -> date:
+    """The month whose ensembles the updates after `session` continue."""
+    return month_of(calendar.next_session(market.market.calendar, session))
+
+
+def _record(
+    desk: Desk,
+    market: MarketSettings,
+    session: date,
+    made: Sequence[tuple[TrainingData, ModelVersion | None]],
+    bases: Mapping[str, ModelVersion],
+    after: int,
+    context: RunContext,
+) -> None:
+    """Data versions of the updates, also of a symbol for which there was none."""
+    hashes: dict[Key, str] = {}
+    inputs: dict[Key, str] = {}
+    windows: dict[Key, Window] = {}
+    for data, version in made:
+        key = (session, data.symbol)
+        rows = "" if data.samples is None else samples_hash(data.samples)
+        inputs[key] = combine_hashes(rows, bases[data.symbol].content_hash)
+        if version is None:
+            continue
+        hashes[key] = version.content_hash
+        learned_from = version.metrics.get("window_from")
+        if learned_from is not None:
+            windows[key] = date.fromisoformat(learned_from), session
+    made_so = Made(after, windows)
+    record_versions(desk, market.name, STEP, hashes, inputs, code_hash("models"), "", context, made=made_so)
+    # Where there is nothing to continue any more, what was made before stays.
+    others = [(session, symbol) for symbol in market.symbols if (session, symbol) not in inputs]
+    confirm_versions(desk.db, market.name, STEP, others, after, context.now)
+
+
+def recent_sessions(market: MarketSettings, session: date) -> tuple[date, ...]:
+    """The sessions whose rows an update after `session` may learn from."""
     return calendar.sessions(market.market.calendar, market.history_start, session)[-RECENT_SESSIONS:]
 
 
@@ -83,8 +131,16 @@ def _update(
         serves_to=next_month(month_of(following)),
         data_hashes={"samples": samples_hash(samples), "base": base.content_hash},
         params_hash=base.params_hash,
+        window_from=_earliest(base, data),
     )
     return register_ensemble(desk.db, desk.lake, desk.registry, tuned, span, at=context.now)
+
+
+def _earliest(base: ModelVersion, data: TrainingData) -> date | None:
+    """The first session whose bars are behind the base or the new rows."""
+    learned_from = base.metrics.get("window_from")
+    known = [data.window_from, None if learned_from is None else date.fromisoformat(learned_from)]
+    return min((day for day in known if day is not None), default=None)
 
 
 def _after(samples: Samples | None, first: str) -> Samples | None:

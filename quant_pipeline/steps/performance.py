@@ -11,13 +11,24 @@ import pandas as pd
 
 from quant_pipeline.core.identity import combine_hashes
 from quant_pipeline.core.values import Book
+from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import decisions
 from quant_pipeline.steps.desk import Desk
-from quant_pipeline.steps.tables import Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.tables import (
+    Key,
+    Made,
+    Number,
+    RunContext,
+    StepResult,
+    read_step,
+    write_step,
+)
 from quant_pipeline.steps.timing import session_span, session_starts
 from quant_pipeline.storage.equity import equity_curve
 from quant_pipeline.storage.fills import fills_between
+from quant_pipeline.storage.shadow import shadow_state_hashes
+from quant_pipeline.storage.version_marks import newest_version
 
 STEP = "performance"
 _LOOK_BACK, _LOOK_AHEAD = timedelta(days=14), timedelta(days=7)
@@ -26,7 +37,9 @@ COLUMNS = ("equity_start", "equity_end", "day_return", "trades", "volume", "fees
 
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
     """One row for each book and session; `symbol` names the book. A book without equity in a session has no row."""
+    after = newest_version(desk.db)
     books = (Book.SHADOW, market.broker_book)
+    inputs = current_inputs(desk, market, sessions)
     frames = [_book_rows(desk, market, book, sessions) for book in books]
     frame = pd.concat(frames, ignore_index=True)
     return write_step(
@@ -35,12 +48,26 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         STEP,
         frame,
         sessions=sessions,
-        inputs={(session, book): combine_hashes(str(session)) for session in sessions for book in books},
+        inputs=inputs,
         code_hash=desk.core_hash,
         settings_hash="",
         context=RunContext(context.now, context.run_id, context.origin, context.tick),
         numbers=_numbers(frame),
+        made=Made(after),
     )
+
+
+def current_inputs(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
+    """What `run` would note as the inputs of `sessions` now; the broker's book is marked by ticks, not recomputed."""
+    name = market.market.calendar
+    before = {session: calendar.previous_session(name, session) for session in sessions}
+    states = shadow_state_hashes(desk.db, market.name, before[sessions[0]], sessions[-1])
+    found: dict[Key, str] = {}
+    for session in sessions:
+        rolled = (states.get(before[session], ""), states.get(session, ""))
+        found[session, Book.SHADOW] = combine_hashes(str(session), *rolled)
+        found[session, market.broker_book] = combine_hashes(str(session))
+    return found
 
 
 def _book_rows(desk: Desk, market: MarketSettings, book: Book, sessions: Sequence[date]) -> pd.DataFrame:

@@ -20,9 +20,20 @@ from quant_pipeline.registry.serving import ServedModel, load_versions, resolve_
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps import features, signals
 from quant_pipeline.steps.desk import Desk
-from quant_pipeline.steps.tables import Key, Number, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.tables import (
+    Key,
+    Made,
+    Number,
+    RunContext,
+    StepResult,
+    Window,
+    read_step,
+    windows_of,
+    write_step,
+)
 from quant_pipeline.steps.timing import as_dates, session_column
 from quant_pipeline.storage.models import ModelVersion
+from quant_pipeline.storage.version_marks import newest_version
 from quant_pipeline.storage.versions import current_versions
 
 STEP = "predictions"
@@ -36,7 +47,9 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
 
     A tick resolves models by what was accepted by now; a backfill by the period a model serves.
     """
-    wanted = _wanted(market, read_step(desk, market.name, signals.STEP, sessions))
+    after = newest_version(desk.db)
+    voted = read_step(desk, market.name, signals.STEP, sessions)
+    wanted = _wanted(market, voted)
     described = read_step(desk, market.name, features.STEP, sessions)
     known_at = context.now if context.tick else None
     versions = resolve_many(desk.db, market.name, market.symbols, sessions, known_at)
@@ -49,12 +62,19 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         STEP,
         frame,
         sessions=sessions,
-        inputs=_inputs(desk, market, sessions, versions),
+        inputs=_inputs(desk, market, sessions, versions, voted),
         code_hash=code_hash("models"),
         settings_hash="",
         context=RunContext(context.now, context.run_id, context.origin, context.tick),
         numbers=_numbers(frame, sessions),
+        made=Made(after, _windows(desk, market, sessions, models)),
     )
+
+
+def current_inputs(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
+    """What a backfill would note as the inputs of `sessions` now: another hash than the stored one is stale."""
+    versions = resolve_many(desk.db, market.name, market.symbols, sessions, None)
+    return _inputs(desk, market, sessions, versions, read_step(desk, market.name, signals.STEP, sessions))
 
 
 def _wanted(market: MarketSettings, voted: pd.DataFrame) -> pd.DataFrame:
@@ -132,20 +152,49 @@ def _empty() -> pd.DataFrame:
 
 
 def _inputs(
-    desk: Desk, market: MarketSettings, sessions: Sequence[date], models: Mapping[tuple[date, str], ModelVersion]
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    models: Mapping[tuple[date, str], ModelVersion],
+    voted: pd.DataFrame,
 ) -> dict[Key, str]:
-    """Features and vote of the symbol, its model, and the votes of all: one BUY makes the others be scored."""
+    """Features and votes of the symbol, its model, and on which bars anybody is bought: the others are scored there."""
     described = current_versions(desk.db, market.name, features.STEP, sessions)
-    voted = current_versions(desk.db, market.name, signals.STEP, sessions)
+    votes = current_versions(desk.db, market.name, signals.STEP, sessions)
+    bought = _bought(market, voted)
     found: dict[Key, str] = {}
     for session in sessions:
-        everybody = combine_hashes(*(voted[key].content_hash for key in sorted(voted) if key[0] == session))
         for symbol in market.symbols:
             key = (session, symbol)
             model = models[key].content_hash if key in models else ""
-            row = described.get(key)
-            found[key] = combine_hashes("" if row is None else row.content_hash, everybody, model)
+            own = (known[key].content_hash if key in known else "" for known in (described, votes))
+            found[key] = combine_hashes(*own, *bought.get(session, ()), model)
     return found
+
+
+def _bought(market: MarketSettings, voted: pd.DataFrame) -> dict[date, list[str]]:
+    """The bars of each session on which some symbol is a BUY; without a rule vote they make no difference."""
+    if voted.empty or market.vote.mode == "abstain":
+        return {}
+    rows = voted[(voted["status"] == signals.OK) & (voted["vote"] == 1)]
+    starts = rows["ts"].drop_duplicates().sort_values()
+    found: dict[date, list[str]] = {}
+    for session, start in zip(as_dates(session_column(starts)), starts, strict=True):
+        found.setdefault(session, []).append(start.isoformat())
+    return found
+
+
+def _windows(
+    desk: Desk, market: MarketSettings, sessions: Sequence[date], models: Mapping[Key, ServedModel]
+) -> dict[Key, Window]:
+    """The bars behind each symbol's features, vote and model, where it was asked."""
+    known = [current_versions(desk.db, market.name, step, sessions) for step in (features.STEP, signals.STEP)]
+    spans = windows_of(*known)
+    for key, served in models.items():
+        learned_from = served.version.metrics.get("window_from")
+        if key in spans and learned_from is not None:
+            spans[key] = min(spans[key][0], date.fromisoformat(learned_from)), spans[key][1]
+    return spans
 
 
 def _numbers(frame: pd.DataFrame, sessions: Sequence[date]) -> dict[date, dict[str, Number]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -27,6 +27,7 @@ from quant_pipeline.steps.quality import JUMP
 from quant_pipeline.steps.tables import RunContext, read_step
 from quant_pipeline.steps.timing import as_dates, bar_closes, session_column
 from quant_pipeline.storage.bar_quality import read_quality
+from quant_pipeline.storage.versions import current_versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,7 @@ class TrainingData:
     """Rows of one symbol, or none; `first` and `last` are the sessions they come from.
 
     `sessions` is how many sessions with bars the symbol has, counted up to the number that is needed.
+    `window_from` is the first session whose bars are behind the features of `first`.
     """
 
     symbol: str
@@ -41,6 +43,7 @@ class TrainingData:
     sessions: int
     first: date | None = None
     last: date | None = None
+    window_from: date | None = None
 
 
 def training_sessions(market: MarketSettings, month: date) -> tuple[date, ...]:
@@ -89,10 +92,19 @@ def training_data(
     sound &= ~_doubtful(desk, market, rows, known, sessions)
     rows = rows[sound].sort_values(["symbol", "ts"], kind="stable")
     groups = {str(symbol): group for symbol, group in rows.groupby("symbol", sort=True)}
-    return [
+    found = [
         _of_symbol(market, symbol, groups.get(symbol), columns, _count(known[symbol], sessions, least), least)
         for symbol in symbols
     ]
+    return [_with_window(desk, market, data) for data in found]
+
+
+def _with_window(desk: Desk, market: MarketSettings, data: TrainingData) -> TrainingData:
+    if data.first is None:
+        return data
+    made = current_versions(desk.db, market.name, features.STEP, [data.first], [data.symbol])
+    version = made.get((data.first, data.symbol))
+    return data if version is None else replace(data, window_from=version.window_from)
 
 
 def _trusted(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 
 import numpy as np
@@ -17,9 +17,10 @@ from quant_pipeline.settings.model import content_hash
 from quant_pipeline.steps import indicators
 from quant_pipeline.steps.bar_history import histories
 from quant_pipeline.steps.desk import Desk
-from quant_pipeline.steps.tables import Key, RunContext, StepResult, read_step, write_step
+from quant_pipeline.steps.tables import Key, Made, RunContext, StepResult, read_step, windows_of, write_step
 from quant_pipeline.steps.timing import as_dates, session_column
-from quant_pipeline.storage.versions import current_versions
+from quant_pipeline.storage.version_marks import newest_version
+from quant_pipeline.storage.versions import Version, current_versions
 
 STEP = "signals"
 COLUMNS = signal_columns()
@@ -28,14 +29,14 @@ OK = STATUS_OK
 
 def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: RunContext) -> StepResult:
     """Vote on every stored indicator row of `sessions`; symbols with too little history are marked, not voted on."""
+    after = newest_version(desk.db)
     symbols = context.symbols or market.symbols
+    made_from = current_versions(desk.db, market.name, indicators.STEP, sessions)
     rows = read_step(desk, market.name, indicators.STEP, sessions)
-    weights = {**DEFAULT_WEIGHTS, **market.vote.weights}
+    weights = _weights(market)
     enough = _enough_history(desk, market, sessions, symbols)
-    settings = content_hash(
-        {**market.vote.model_dump(mode="json"), "weights": weights, "min": market.min_history_sessions}
-    )
-    inputs = _inputs(desk, market, sessions, symbols, enough, settings)
+    settings = _settings(market)
+    inputs = _inputs(made_from, sessions, symbols, enough, settings)
     if rows.empty:
         frame = pd.DataFrame({"symbol": [], "ts": pd.to_datetime([], utc=True)})
     else:
@@ -54,7 +55,24 @@ def run(desk: Desk, market: MarketSettings, sessions: Sequence[date], context: R
         settings_hash=settings,
         context=context,
         numbers=_numbers(frame, sessions),
+        made=Made(after, windows_of(made_from)),
     )
+
+
+def current_inputs(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
+    """What `run` would note as the inputs of `sessions` now: another hash than the stored one is stale."""
+    made_from = current_versions(desk.db, market.name, indicators.STEP, sessions)
+    enough = _enough_history(desk, market, sessions, market.symbols) if sessions else frozenset()
+    return _inputs(made_from, sessions, market.symbols, enough, _settings(market))
+
+
+def _weights(market: MarketSettings) -> dict[str, float]:
+    return {**DEFAULT_WEIGHTS, **market.vote.weights}
+
+
+def _settings(market: MarketSettings) -> str:
+    content = {**market.vote.model_dump(mode="json"), "weights": _weights(market), "min": market.min_history_sessions}
+    return content_hash(content)
 
 
 def _code() -> str:
@@ -80,14 +98,12 @@ def _without_short_histories(signals: pd.DataFrame, enough: frozenset[Key]) -> p
 
 
 def _inputs(
-    desk: Desk,
-    market: MarketSettings,
+    versions: Mapping[Key, Version],
     sessions: Sequence[date],
     symbols: Sequence[str],
     enough: frozenset[Key],
     settings: str,
 ) -> dict[Key, str]:
-    versions = current_versions(desk.db, market.name, indicators.STEP, sessions)
     result: dict[Key, str] = {}
     for session in sessions:
         for symbol in symbols:

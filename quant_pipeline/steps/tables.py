@@ -21,6 +21,8 @@ from quant_pipeline.steps.timing import as_dates, session_column
 from quant_pipeline.storage.versions import Version, current_versions, put_versions
 
 Key = tuple[date, str]
+Window = tuple[date, date]
+_NO_WINDOW: tuple[None, None] = (None, None)
 Number = float | int | str
 
 
@@ -52,6 +54,29 @@ class StepResult:
     outcomes: tuple[SessionOutcome, ...]
     reused: int = 0
     numbers: Mapping[str, Number] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """How versions were made: what was known, and the sessions of bars behind each key (first, last).
+
+    `after` is the newest version (`version_marks.newest_version`) before the inputs were read: later ones may make
+    the new versions stale.
+    """
+
+    after: int | None
+    windows: Mapping[Key, Window] = field(default_factory=dict)
+
+
+def windows_of(*versions: Mapping[Key, Version]) -> dict[Key, Window]:
+    """For each key the sessions of bars behind what is made from all of these versions; what has no window is absent."""
+    spans: dict[Key, Window] = {}
+    for known in versions:
+        for key, version in known.items():
+            if version.window_from is not None and version.window_to is not None:
+                first, last = spans.get(key, (version.window_from, version.window_to))
+                spans[key] = min(first, version.window_from), max(last, version.window_to)
+    return spans
 
 
 def group_hashes(frame: pd.DataFrame) -> dict[Key, str]:
@@ -86,6 +111,7 @@ def write_step(
     settings_hash: str,
     context: RunContext,
     numbers: Mapping[date, Mapping[str, Number]] | None = None,
+    made: Made | None = None,
 ) -> StepResult:
     """Store the rows of `frame` (columns `symbol`, `ts`, ...) for `sessions`; sessions without rows get an empty object.
 
@@ -101,7 +127,7 @@ def write_step(
         SessionOutcome(session, table.num_rows, combined[session], (numbers or {}).get(session, {}))
         for session, table in tables.items()
     ]
-    record_versions(desk, market, step, hashes, inputs, code_hash, settings_hash, context)
+    record_versions(desk, market, step, hashes, inputs, code_hash, settings_hash, context, made=made)
     return StepResult(tuple(outcomes))
 
 
@@ -114,10 +140,28 @@ def record_versions(
     code_hash: str,
     settings_hash: str,
     context: RunContext,
+    *,
+    made: Made | None = None,
 ) -> None:
     """Record one data version for each key of `inputs`; a key without rows has the hash of nothing."""
+    put_versions(
+        desk.db, new_versions(market, step, hashes, inputs, code_hash, settings_hash, context, made or Made(None))
+    )
+
+
+def new_versions(
+    market: str,
+    step: str,
+    hashes: Mapping[Key, str],
+    inputs: Mapping[Key, str],
+    code_hash: str,
+    settings_hash: str,
+    context: RunContext,
+    made: Made,
+) -> list[Version]:
+    """The rows that `record_versions` records."""
     empty = combine_hashes()
-    rows = [
+    return [
         Version(
             market=market,
             step=step,
@@ -129,24 +173,25 @@ def record_versions(
             settings_hash=settings_hash,
             created_at=context.now,
             run_id=context.run_id,
+            window_from=made.windows.get((session, symbol), _NO_WINDOW)[0],
+            window_to=made.windows.get((session, symbol), _NO_WINDOW)[1],
+            checked_id=made.after,
         )
         for (session, symbol), inputs_hash in inputs.items()
     ]
-    put_versions(desk.db, rows)
 
 
-def stale_sessions(
+def stale_keys(
     desk: Desk, market: str, step: str, sessions: Sequence[date], inputs: Mapping[Key, str]
-) -> tuple[date, ...]:
-    """Those of `sessions` whose stored version was made from other inputs, or which are not stored."""
+) -> frozenset[Key]:
+    """Those of `inputs` whose stored version was made from other inputs, or which are not stored."""
     present = desk.lake.present(market, step, sessions)
     stored = current_versions(desk.db, market, step, sessions)
-    by_session: dict[date, bool] = {session: session in present for session in sessions}
-    for (session, symbol), wanted in inputs.items():
-        version = stored.get((session, symbol))
-        if version is None or version.inputs_hash != wanted:
-            by_session[session] = False
-    return tuple(session for session in sessions if not by_session[session])
+    return frozenset(
+        key
+        for key, wanted in inputs.items()
+        if key[0] not in present or key not in stored or stored[key].inputs_hash != wanted
+    )
 
 
 def stored_outcomes(desk: Desk, market: str, step: str, sessions: Iterable[date]) -> tuple[SessionOutcome, ...]:
@@ -193,4 +238,6 @@ def _keep_other_symbols(
     if stored.empty:
         return frame
     others = stored[~stored["symbol"].isin(symbols)]
-    return pd.concat([frame, others], ignore_index=True) if not others.empty else frame
+    if others.empty or frame.empty:
+        return frame if others.empty else others.reset_index(drop=True)
+    return pd.concat([frame, others], ignore_index=True).sort_values(["symbol", "ts"], kind="stable", ignore_index=True)

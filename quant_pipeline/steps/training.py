@@ -17,15 +17,18 @@ from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import TrainingData, samples_hash, training_data, training_sessions
 from quant_pipeline.steps.tables import (
     Key,
+    Made,
     Number,
     RunContext,
     SessionOutcome,
     StepResult,
+    Window,
     record_versions,
 )
 from quant_pipeline.steps.timing import next_month
 from quant_pipeline.steps.tuning import tuned_params
 from quant_pipeline.storage.models import ModelVersion
+from quant_pipeline.storage.version_marks import confirm_versions, newest_version
 from quant_pipeline.storage.versions import Version, current_versions
 
 STEP = "model"
@@ -39,6 +42,7 @@ class _Trained:
     inputs: str
     version: ModelVersion | None
     problem: str = ""
+    window: Window | None = None
 
 
 def run(desk: Desk, market: MarketSettings, months: Sequence[date], context: RunContext) -> StepResult:
@@ -51,19 +55,22 @@ def run(desk: Desk, market: MarketSettings, months: Sequence[date], context: Run
 
 
 def _train_month(desk: Desk, market: MarketSettings, month: date, context: RunContext) -> SessionOutcome:
+    after = newest_version(desk.db)
     symbols = context.symbols or market.symbols
+    sessions = training_sessions(market, month)
     stored = current_versions(desk.db, market.name, STEP, [month])
     trained: list[_Trained] = []
-    reused = 0
-    for data in training_data(desk, market, training_sessions(market, month), symbols, context):
+    reused: list[Key] = []
+    for data in training_data(desk, market, sessions, symbols, context):
         inputs = _inputs(desk, market, data, month)
         known = stored.get((month, data.symbol))
         if known is not None and known.inputs_hash == inputs:
-            reused += 1
+            reused.append((month, data.symbol))
             continue
         trained.append(_train(desk, market, data, month, inputs, context))
-    _record(desk, market, month, trained, context)
-    return _outcome(desk, market, month, trained, reused)
+    _record(desk, market, month, trained, after, context)
+    confirm_versions(desk.db, market.name, STEP, reused, after, context.now)
+    return _outcome(desk, market, month, trained, len(reused))
 
 
 def _inputs(desk: Desk, market: MarketSettings, data: TrainingData, month: date) -> str:
@@ -101,9 +108,11 @@ def _train(
         serves_to=next_month(month),
         data_hashes={"samples": samples_hash(data.samples)},
         params_hash=params.digest(),
+        window_from=data.window_from,
     )
     version = register_ensemble(desk.db, desk.lake, desk.registry, ensemble, span, at=context.now)
-    return _Trained(data.symbol, inputs, version)
+    window = None if data.window_from is None else (data.window_from, training_sessions(market, month)[-1])
+    return _Trained(data.symbol, inputs, version, window=window)
 
 
 def _why_not(data: TrainingData, needed: int) -> str:
@@ -112,10 +121,14 @@ def _why_not(data: TrainingData, needed: int) -> str:
     return "no session has all features and a target; run `prepare` over the sessions before the month"
 
 
-def _record(desk: Desk, market: MarketSettings, month: date, trained: Sequence[_Trained], context: RunContext) -> None:
+def _record(
+    desk: Desk, market: MarketSettings, month: date, trained: Sequence[_Trained], after: int, context: RunContext
+) -> None:
     hashes: dict[Key, str] = {(month, t.symbol): t.version.content_hash for t in trained if t.version is not None}
     inputs: dict[Key, str] = {(month, t.symbol): t.inputs for t in trained}
-    record_versions(desk, market.name, STEP, hashes, inputs, code_hash("models"), "", context)
+    windows: dict[Key, Window] = {(month, t.symbol): t.window for t in trained if t.window is not None}
+    made = Made(after, windows)
+    record_versions(desk, market.name, STEP, hashes, inputs, code_hash("models"), "", context, made=made)
 
 
 def _outcome(

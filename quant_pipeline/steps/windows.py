@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -25,16 +26,20 @@ from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import (
     Key,
+    Made,
     Number,
     RunContext,
     StepResult,
+    Window,
     merge_results,
-    stale_sessions,
+    session_hashes,
+    stale_keys,
     stored_outcomes,
     write_step,
 )
 from quant_pipeline.steps.timing import as_dates
 from quant_pipeline.storage.bar_history import feed_changes
+from quant_pipeline.storage.version_marks import newest_version
 
 
 def run_windowed(
@@ -47,35 +52,66 @@ def run_windowed(
     warmup: int,
     code: str,
     compute: Callable[[pd.DataFrame, Sequence[date], History], pd.DataFrame],
+    together: bool = False,
 ) -> StepResult:
     """Compute `step` for those of `sessions` whose inputs changed, from bars that reach back `warmup` bars.
 
     `compute` takes bars, sessions and how far bars were read, and gives a frame with `symbol`, `ts` and the step's
-    columns; `code` is the hash of the code behind it.
+    columns; `code` is the hash of the code behind it. Values of symbols that are made `together` depend on all of them.
     """
-    history = History(market.decision_interval, market.market.sessions_per_year)
+    after = newest_version(desk.db)
+    context = replace(context, symbols=None) if together else context
+    symbols = context.symbols or market.symbols
     seen, adjustment = _seen(desk, market, sessions, context, warmup)
-    inputs = _blank(sessions, context.symbols or market.symbols, code)
-    for view in seen:
-        inputs |= window_inputs(view, warmup, code, history)
-    stale = stale_sessions(desk, market.name, step, sessions, inputs)
-    kept = stored_outcomes(desk, market.name, step, [s for s in sessions if s not in set(stale)])
+    inputs = _inputs_of(market, seen, sessions, symbols, warmup, code, together=together)
+    keys = stale_keys(desk, market.name, step, sessions, inputs)
+    days = {session for session, _ in keys}
+    stale = tuple(session for session in sessions if session in days)
+    kept = stored_outcomes(desk, market.name, step, [s for s in sessions if s not in days])
     if not stale:
         return StepResult(kept, reused=len(kept))
-    wanted = set(stale)
+    # A symbol that is new or restated leaves the rows of the others as they are stored.
+    named = {symbol for _, symbol in keys}
+    touched = tuple(symbol for symbol in symbols if symbol in named)
+    if len(touched) < len(symbols):
+        seen = tuple(_only(view, touched) for view in seen)
+        context = replace(context, symbols=touched)
     computed = write_step(
         desk,
         market.name,
         step,
-        _compute(compute, seen, wanted, history),
+        _compute(compute, seen, days, history_of(market)),
         sessions=stale,
-        inputs={key: value for key, value in inputs.items() if key[0] in wanted},
+        inputs={key: value for key, value in inputs.items() if key[0] in days and key[1] in named},
         code_hash=code,
         settings_hash="",
         context=context,
         numbers=_numbers(adjustment, stale),
+        made=Made(after, window_spans(seen, warmup, history_of(market))),
     )
     return merge_results(computed, kept)
+
+
+def current_inputs(
+    desk: Desk,
+    market: MarketSettings,
+    sessions: Sequence[date],
+    context: RunContext,
+    *,
+    warmup: int,
+    code: str,
+    together: bool,
+) -> tuple[dict[Key, str], set[Key]]:
+    """What `run_windowed` would note as the inputs of `sessions` now, and the (session, symbol) that have bars."""
+    seen, _ = _seen(desk, market, sessions, context, warmup)
+    symbols = context.symbols or market.symbols
+    inputs = _inputs_of(market, seen, sessions, symbols, warmup, code, together=together)
+    return inputs, set(window_spans(seen, warmup, history_of(market)))
+
+
+def history_of(market: MarketSettings) -> History:
+    """How far back the windows of a market reach at most."""
+    return History(market.decision_interval, market.market.sessions_per_year)
 
 
 def _seen(
@@ -85,6 +121,30 @@ def _seen(
     bars = with_seams(desk, market, bars_with_history(desk, market, sessions, context, warmup=warmup))
     adjustment = adjustment_of(desk, market, bars, sessions[-1])
     return views(bars, session_days(bars, None), sessions, adjustment), adjustment
+
+
+def _only(view: View, symbols: Sequence[str]) -> View:
+    return replace(view, bars=view.bars[view.bars["symbol"].isin(symbols)].reset_index(drop=True))
+
+
+def _inputs_of(
+    market: MarketSettings,
+    seen: Sequence[View],
+    sessions: Sequence[date],
+    symbols: Sequence[str],
+    warmup: int,
+    code: str,
+    *,
+    together: bool,
+) -> dict[Key, str]:
+    """The inputs of each (session, symbol); made `together`, everybody's are those of the whole session."""
+    inputs = _blank(sessions, symbols, code)
+    for view in seen:
+        inputs |= window_inputs(view, warmup, code, history_of(market))
+    if not together:
+        return inputs
+    whole = session_hashes(inputs, sessions)
+    return {key: whole[key[0]] for key in inputs}
 
 
 def _blank(sessions: Sequence[date], symbols: Sequence[str], code: str) -> dict[Key, str]:
@@ -172,6 +232,17 @@ def _seams_between(seams: NDArray[np.bool_] | None, start: int, stop: int) -> st
     if seams is None:
         return ""
     return ",".join(str(at + 1) for at in np.flatnonzero(seams[start + 1 : stop]).tolist())
+
+
+def window_spans(seen: Sequence[View], warmup: int, history: History) -> dict[Key, Window]:
+    """For each (session, symbol) with bars the first and the last session whose bars are in its window."""
+    spans: dict[Key, Window] = {}
+    for view in seen:
+        days = session_days(view.bars, None)
+        for window in month_windows(view.bars, days, view.sessions, warmup, history):
+            anchor = as_dates(days[window.start : window.start + 1])[0]
+            spans |= {(day, window.symbol): (anchor, day) for day in as_dates(np.unique(days[window.keep]))}
+    return spans
 
 
 def _row_bytes(bars: pd.DataFrame) -> NDArray[np.float64]:

@@ -18,6 +18,7 @@ from quant_pipeline.storage.errors import BarsInUseError
 from quant_pipeline.storage.partitions import ensure_month_partitions, ensure_months
 from quant_pipeline.storage.sql import as_utc
 from quant_pipeline.storage.staging import Cursor, lock, query, run, stage
+from quant_pipeline.storage.touched import note_touched
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -62,6 +63,15 @@ WHERE b.ts IS NULL OR (b.source, b.feed, b.adjustment) IS DISTINCT FROM ($6, $7,
 _KEEP_STORED = """
 WITH gone AS (DELETE FROM different WHERE known AND origin = $1 AND (same OR $2) RETURNING same)
 SELECT count(*) FILTER (WHERE NOT same) FROM gone
+"""
+
+# A bar that comes back is known from its deletion on at the earliest, also by a clock that went back.
+_AFTER_DELETION = """
+UPDATE different d SET at = greatest(d.at, gone.at) FROM (
+    SELECT symbol, ts, max(superseded_at) AS at FROM bar_revisions
+    WHERE market = $1 AND interval = $2 AND kind = 'deleted' AND ts BETWEEN $3 AND $4 GROUP BY symbol, ts
+) AS gone
+WHERE NOT d.known AND d.symbol = gone.symbol AND d.ts = gone.ts
 """
 
 # The rows stay locked to the end: what is kept here is what is replaced, also beside a writer that takes no turn.
@@ -209,10 +219,13 @@ def _write(
         run(cursor, _DIFFERENT_BY_ORIGIN, (*where, at, *span, *origin))
         kept = _keep_preferred(cursor, origin, prefer)
     known, new, sessions = _summary(cursor, session_zone)
+    if known or new:
+        note_touched(cursor, *where, session_zone, deleted=False)
     if known:
         _keep_old(cursor, known, (*where, "changed", *span))
         run(cursor, _UPDATE, (*where, *origin, *span))
     if new:
+        run(cursor, _AFTER_DELETION, (*where, *span))
         run(cursor, _INSERT, (*where, *origin))
     return BarChange(new, known, len(part.frame) - known - new - kept, sessions, kept=kept)
 
@@ -249,6 +262,8 @@ def delete_bars(
         deleted, _, sessions = _summary(cursor, session_zone)
         _keep_old(cursor, deleted, (market, interval, "deleted", first, last))
         run(cursor, _DELETE, (market, interval, first, last))
+        if deleted:
+            note_touched(cursor, market, interval, session_zone, deleted=True)
     return BarChange(0, 0, 0, sessions, deleted)
 
 

@@ -47,6 +47,20 @@ SELECT {_COLUMNS} FROM unnest($4::text[]) AS wanted (name), LATERAL (
 ORDER BY symbol, ts
 """
 
+_LAST_AS_OF = f"""
+SELECT {_COLUMNS} FROM unnest($4::text[]) AS wanted (name), LATERAL (
+    (SELECT {_COLUMNS} FROM bars
+     WHERE market = $1 AND interval = $2 AND symbol = wanted.name AND ts < $3 AND fetched_at <= $6
+     ORDER BY ts DESC LIMIT $5)
+    UNION ALL
+    (SELECT {_COLUMNS} FROM bar_revisions
+     WHERE market = $1 AND interval = $2 AND symbol = wanted.name AND ts < $3 AND fetched_at <= $6 AND superseded_at > $6
+     ORDER BY ts DESC LIMIT $5)
+    ORDER BY ts DESC LIMIT $5
+) AS bar
+ORDER BY symbol, ts
+"""
+
 
 def read_bars(
     db: Database,
@@ -80,12 +94,23 @@ def read_bars(
 
 
 def last_bars(
-    db: Database, market: str, interval: str, symbols: Sequence[str], count: int, before: datetime
+    db: Database,
+    market: str,
+    interval: str,
+    symbols: Sequence[str],
+    count: int,
+    before: datetime,
+    *,
+    as_of: datetime | None = None,
 ) -> pd.DataFrame:
-    """The bar frame of the last `count` bars of each symbol with `ts < before` (aware)."""
+    """The bar frame of the last `count` bars of each symbol with `ts < before` (aware), with `as_of` as known then."""
+    parameters: list[Any] = [market, interval, as_utc(before, "before"), list(symbols), count]
+    sql = _LAST
+    if as_of is not None:
+        sql = _LAST_AS_OF
+        parameters.append(as_utc(as_of, "as_of"))
     with db.arrow() as connection, connection.cursor() as cursor:
-        parameters = (market, interval, as_utc(before, "before"), list(symbols), count)
-        return frame_of(query(cursor, _LAST, parameters))
+        return frame_of(query(cursor, sql, parameters))
 
 
 _ADJUSTED = """

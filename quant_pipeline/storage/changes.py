@@ -1,4 +1,4 @@
-"""Small questions about what is stored: ends of history, sessions touched since they were recorded, newest decisions."""
+"""Small questions about what is stored: ends of history, last sessions, newest decisions."""
 
 from __future__ import annotations
 
@@ -9,15 +9,6 @@ from sqlalchemy import text
 
 from quant_pipeline.storage.database import Database
 
-_TOUCHED = """
-    SELECT DISTINCT c.session
-    FROM coverage c
-    LEFT JOIN data_versions v
-      ON v.market = c.market AND v.step = :step AND v.session = c.session AND v.symbol = c.symbol AND v.is_current
-    WHERE c.market = :market AND c.session >= :first AND c.present > 0
-      AND (v.id IS NULL OR c.checked_at > v.confirmed_at)
-    ORDER BY c.session
-"""
 _NEWEST = """
     SELECT DISTINCT ON (symbol, bar_ts) symbol, bar_ts, version, id FROM decisions
     WHERE market = :market AND book = :book AND session BETWEEN :start AND :end
@@ -32,13 +23,6 @@ _ENDS = """
     FROM unnest(CAST(:symbols AS text[])) AS wanted (symbol)
 """
 _LAST = "SELECT max(session) FROM lake_pointers WHERE market = :market AND step = :step"
-
-
-def touched_sessions(db: Database, market: str, step: str, first: date) -> tuple[date, ...]:
-    """Sessions from `first` on whose bars were fetched or imported after `step` was last recorded or confirmed."""
-    with db.begin() as connection:
-        rows = connection.execute(text(_TOUCHED), {"market": market, "step": step, "first": first})
-        return tuple(row[0] for row in rows)
 
 
 def last_stored_session(db: Database, market: str, step: str) -> date | None:

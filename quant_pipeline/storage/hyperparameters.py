@@ -72,3 +72,10 @@ def get_hyperparameters(
     with db.begin() as connection:
         found = records(connection, Hyperparameters, sql, parameters)
     return found[0] if found else None
+
+
+def tuned_months(db: Database, market: str) -> frozenset[date]:
+    """The months for which something was found."""
+    with db.begin() as connection:
+        sql = text("SELECT DISTINCT month FROM hyperparameters WHERE market = :market")
+        return frozenset(connection.execute(sql, {"market": market}).scalars())

@@ -11,11 +11,11 @@ import dagster as dg
 import psutil
 import pytest
 
-from quant_pipeline.automation import range_request
 from quant_pipeline.cli.errors import CommandError
 from quant_pipeline.cli.options import day_of
 from quant_pipeline.cli.runs import Graph, StepLog
 from quant_pipeline.dagster_instance import open_instance
+from quant_pipeline.runs import range_request
 from quant_pipeline.runtime.engine_pool import dispose_all
 from quant_pipeline.runtime.run_worker import WORKER_TAG, worker_identity
 from quant_pipeline.settings import load_settings

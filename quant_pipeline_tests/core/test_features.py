@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from quant_pipeline.core.bars import empty_bars, resample
 from quant_pipeline.core.features import (
     FEATURE_SET,
+    FEATURE_SETS,
     compute_features,
     get_feature_set,
     target,
@@ -169,3 +171,9 @@ def test_target_is_settled_by_the_bar_it_is_known_at() -> None:
 def test_a_horizon_that_is_not_positive_is_refused() -> None:
     with pytest.raises(ValueError, match="horizon of 0 bars is not positive"):
         target(random_bars(10, ("A",), 5), 0)
+
+
+def test_columns_that_look_across_symbols_must_be_columns_and_none_ships() -> None:
+    assert all(not one.cross_sectional for one in FEATURE_SETS)
+    with pytest.raises(ValueError, match="cross_sectional names 'rank', which is none of its columns"):
+        replace(FEATURE_SET, cross_sectional=("rsi_sma_14", "rank"))

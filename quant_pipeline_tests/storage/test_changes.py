@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
 import pyarrow as pa
 
-from quant_pipeline.storage.changes import last_stored_session, latest_decision_ids, touched_sessions
-from quant_pipeline.storage.coverage import Coverage, record_coverage
+from quant_pipeline.storage.changes import last_stored_session, latest_decision_ids
+from quant_pipeline.storage.coverage import Coverage
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.decisions import append_decisions
 from quant_pipeline.storage.lake import Lake
-from quant_pipeline.storage.versions import Version, put_versions
-from quant_pipeline_tests.storage.builders import AT, BOOK, MARKET, SESSION, decision, later
+from quant_pipeline.storage.versions import Version
+from quant_pipeline_tests.storage.builders import AT, BOOK, MARKET, SESSION, decision
 
 _COVERED = Coverage(MARKET, "A", "1d", SESSION, 1, 1, 0, AT, AT, "alpaca", "iex", "raw", "complete", AT)
 _VERSION = Version(MARKET, "bars", SESSION, "A", "c", "i", "k", "s", AT, "run")
-
-
-def test_session_is_touched_until_its_version_is_recorded_or_confirmed(database: Database) -> None:
-    record_coverage(database, [_COVERED])
-    assert touched_sessions(database, MARKET, "bars", SESSION) == (SESSION,)
-    put_versions(database, [_VERSION])
-    assert touched_sessions(database, MARKET, "bars", SESSION) == ()
-    record_coverage(database, [replace(_COVERED, checked_at=later(5))])
-    assert touched_sessions(database, MARKET, "bars", SESSION) == (SESSION,)
-    put_versions(database, [replace(_VERSION, created_at=later(6))])  # equal content: confirmed
-    assert touched_sessions(database, MARKET, "bars", SESSION) == ()
-
-
-def test_empty_sessions_and_those_before_the_first_do_not_count(database: Database) -> None:
-    record_coverage(database, [replace(_COVERED, present=0), replace(_COVERED, session=date(2024, 4, 1))])
-    assert touched_sessions(database, MARKET, "bars", SESSION) == ()
 
 
 def test_last_stored_session_is_that_of_the_step(database: Database, tmp_path: Path) -> None:

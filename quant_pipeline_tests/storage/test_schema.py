@@ -25,9 +25,11 @@ from quant_pipeline.storage.orders import LedgerOrder, OrderEvent
 from quant_pipeline.storage.outbox import Notification
 from quant_pipeline.storage.positions import Holding
 from quant_pipeline.storage.repairs import BarRepair
+from quant_pipeline.storage.restatements import Restatement
 from quant_pipeline.storage.risk import RiskEvent, RiskState
 from quant_pipeline.storage.sql import columns_of
 from quant_pipeline.storage.ticker_spans import TickerSpan
+from quant_pipeline.storage.touched import Touched
 from quant_pipeline.storage.versions import Version
 from quant_pipeline_tests.storage.builders import REPOSITORY
 
@@ -69,6 +71,14 @@ _APPEND_ONLY = {
         VALUES ('m', 's', now(), '{}', '', '', 1, 1, now())
     """,
     "decisions": _DECISION,
+    "restatements": """
+        INSERT INTO data_versions (market, step, session, symbol, content_hash, inputs_hash, code_hash, settings_hash,
+                                   created_at, confirmed_at, run_id, is_current)
+        VALUES ('m', 'bars', '2024-05-01', 's', '', '', '', '', now(), now(), '', true);
+        INSERT INTO restatements (market, symbol, interval, session, kind, bars, first_ts, old_version, new_version,
+                                  old_hash, new_hash, detected_at, run_id)
+        SELECT 'm', 's', '1d', '2024-05-01', 'changed', 1, now(), max(id), max(id), '', '', now(), '' FROM data_versions
+    """,
     "model_events": """
         INSERT INTO model_versions
         VALUES ('v', 'm', 's', '2024-05-01', 'n', '', '', '2024-01-01', '2024-04-01', '2024-05-01', '2024-06-01',
@@ -93,6 +103,7 @@ _RECORDS: dict[str, tuple[type[Any], ...]] = {
     "control_state": (Control,),
     "corporate_actions": (CorporateAction,),
     "coverage": (Coverage,),
+    "bars_touched": (Touched,),
     "data_versions": (Version,),
     "decisions": (Decision,),
     "fills": (LedgerFill,),
@@ -104,12 +115,13 @@ _RECORDS: dict[str, tuple[type[Any], ...]] = {
     "orders": (LedgerOrder,),
     "outbox": (Notification,),
     "positions": (Holding,),
+    "restatements": (Restatement,),
     "risk_events": (RiskEvent,),
     "risk_state": (RiskState,),
     "ticker_spans": (TickerSpan,),
 }
 # What the database keeps for itself beside the fields of the value.
-_OWN = {"id", "updated_at", "is_current", "confirmed_at", "params_hash", "client_id", "due_at", "sent_at"}
+_OWN = {"id", "updated_at", "is_current", "confirmed_at", "params_hash", "client_id", "due_at", "sent_at", "content_id"}
 
 
 @pytest.mark.parametrize("table", sorted(_APPEND_ONLY))

@@ -138,7 +138,7 @@ def _doubtful(
             doubtful |= (names == symbol) & (days < np.datetime64(begins))
     for verdict in read_quality(desk.db, market.name, list(known), sessions[0], sessions[-1], found_only=True):
         # A jump is judged anew by `_trusted`: its verdict holds for the sessions after it too.
-        if verdict.status in ("bad", "broken") and verdict.rules != JUMP:
+        if verdict.status in ("bad", "broken") and JUMP not in verdict.rules.split(","):
             after = calendar.sessions(
                 market.market.calendar, verdict.session, verdict.session + timedelta(days=2 * reach + 10)
             )[reach]

@@ -61,7 +61,7 @@ def test_a_move_far_beyond_what_is_usual_is_reported_and_traded(factor: float) -
     found = judge_bars(_scaled(_bars(), factor, 40), DAYS[0], DAYS[-1], LIMITS)
     assert _said(found) == [(OUTLIER, DAYS[40])]
     assert not found[0].bad
-    assert f"{factor - 1:+.0%}"[:2] in found[0].detail
+    assert found[0].detail.startswith("+" if factor > 1 else "-")
 
 
 def test_nothing_is_said_without_enough_bars_to_compare_with() -> None:
@@ -133,5 +133,5 @@ def test_the_thresholds_are_the_ones_that_are_given() -> None:
     bars = _scaled(_bars(), 0.8, 40)
     assert judge_bars(bars, DAYS[0], DAYS[-1], replace(LIMITS, sigmas=math.inf)) == []
     mild = _scaled(_bars(), 0.93, 40)
-    assert judge_bars(mild, DAYS[0], DAYS[-1], LIMITS) == []
-    assert _said(judge_bars(mild, DAYS[40], DAYS[40], replace(LIMITS, sigmas=2.0))) == [(OUTLIER, DAYS[40])]
+    assert judge_bars(mild, DAYS[0], DAYS[-1], replace(LIMITS, sigmas=20.0)) == []
+    assert _said(judge_bars(mild, DAYS[40], DAYS[40], LIMITS)) == [(OUTLIER, DAYS[40])]

@@ -262,8 +262,7 @@ def delete_bars(
         deleted, _, sessions = _summary(cursor, session_zone)
         _keep_old(cursor, deleted, (market, interval, "deleted", first, last))
         run(cursor, _DELETE, (market, interval, first, last))
-        if deleted:
-            note_touched(cursor, market, interval, session_zone, deleted=True)
+        note_touched(cursor, market, interval, session_zone, deleted=True)
     return BarChange(0, 0, 0, sessions, deleted)
 
 

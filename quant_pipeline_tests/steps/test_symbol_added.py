@@ -23,6 +23,7 @@ from quant_pipeline_tests.steps.world import World, closes
 US = "us_equity"
 SESSIONS = calendar.sessions("nyse", date(2026, 3, 2), date(2026, 3, 13))
 STEPS: tuple[ModuleType, ...] = (indicators, signals, features, predictions, decisions, performance)
+NO_TRADE = [(0, float("nan"))]
 _RUNS = itertools.count()
 
 
@@ -35,11 +36,11 @@ def _backfill(world: World, market: MarketSettings) -> None:
 
 
 def test_only_the_new_symbol_is_asked_for_and_the_versions_of_the_others_stay_the_same_rows(build: Build) -> None:
-    first, listed = SESSIONS[0], SESSIONS[4]
+    first = SESSIONS[0]
     script = {
         "AAA": {day: [(0, 100.0 + n)] for n, day in enumerate(SESSIONS)},
         "BBB": {first: [(0, 50.0)]},
-        "NEW": {first: [(0, float("nan"))], listed: [(0, 20.0)]},
+        "NEW": {**dict.fromkeys(SESSIONS[:4], NO_TRADE), SESSIONS[4]: [(0, 20.0)]},
     }
     world = build(US, script, first, SESSIONS[-1], symbols=("AAA", "BBB"), min_history_sessions=2)
     world.admin.set_clock(closes(US, SESSIONS[-1]))

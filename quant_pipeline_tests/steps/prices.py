@@ -74,9 +74,11 @@ def _walk(symbol: str, starts: Sequence[datetime], seed: int) -> pd.DataFrame:
     return pd.DataFrame({"symbol": symbol, "ts": ts, **prices, "close": close, "volume": volume})
 
 
-def store_bars(desk: Desk, market: str, interval: str, frame: pd.DataFrame, *, at: datetime = STORED) -> BarChange:
+def store_bars(
+    desk: Desk, market: str, interval: str, frame: pd.DataFrame, *, at: datetime = STORED, adjustment: str = "raw"
+) -> BarChange:
     """Put bars into the ledger's database as an import of complete sessions would; known coverage is left as it is."""
-    change = upsert_bars(desk.db, market, interval, frame, source="test", feed="test", adjustment="raw", at=at)
+    change = upsert_bars(desk.db, market, interval, frame, source="test", feed="test", adjustment=adjustment, at=at)
     days = frame["ts"].dt.date
     known = {
         (c.session, c.symbol) for c in read_coverage(desk.db, market, None, days.min(), days.max(), interval=interval)
@@ -85,10 +87,13 @@ def store_bars(desk: Desk, market: str, interval: str, frame: pd.DataFrame, *, a
     for (symbol, session), ts in frame["ts"].groupby([frame["symbol"], days]):
         if (session, symbol) not in known:
             n, first, last = len(ts), ts.min().to_pydatetime(), ts.max().to_pydatetime()
-            rows.append(Coverage(market, symbol, interval, session, n, n, 0, first, last, *_ORIGIN, "complete", at))
+            rows.append(
+                Coverage(
+                    market, symbol, interval, session, n, n, 0, first, last, "test", "test", adjustment, "complete", at
+                )
+            )
     record_coverage(desk.db, rows)
     return change
 
 
-_ORIGIN = ("test", "test", "raw")
 _PRICES = ("open", "high", "low", "close")

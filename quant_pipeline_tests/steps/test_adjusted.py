@@ -22,13 +22,12 @@ from quant_pipeline.steps import bars, features, indicators
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import training_data
 from quant_pipeline.steps.tables import RunContext, StepResult, read_step
-from quant_pipeline.storage.bars import upsert_bars
 from quant_pipeline.storage.corporate_actions import CorporateAction, record_actions
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.versions import Version, current_versions
 from quant_pipeline_tests.postgres import new_database
-from quant_pipeline_tests.steps.prices import daily_walk
+from quant_pipeline_tests.steps.prices import daily_walk, store_bars
 from quant_pipeline_tests.steps.world import opened_desk, settings_for
 
 US = "us_equity"
@@ -68,7 +67,7 @@ def make(tmp_path: Path, postgres: Dsn, migrated_template: Dsn) -> Iterator[Call
                 tmp_path / str(next(_RUNS)), US, symbols=("AAA", "BBB"), history_start=SPAN[0], ai=ai
             )
             opened = stack.enter_context(opened_desk(settings, Database(dsn)))
-            upsert_bars(opened.db, US, "1d", frame, source="test", feed="test", adjustment=adjustment, at=NOW)
+            store_bars(opened, US, "1d", frame, adjustment=adjustment, at=NOW)
             record_actions(opened.db, actions)
             return opened
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from quant_pipeline.storage.coverage import Coverage
+    from quant_pipeline.storage.repairs import BarRepair
 
 _MOST_COLUMNS = 60
 _LEGEND = "█ whole  ▓ 90 % and more  ▒ half and more  ░ less  · no bar  (blank: never looked at)"
@@ -57,13 +58,17 @@ def coverage_command(
     with open_database(settings) as db:
         from quant_pipeline.storage.coverage import read_coverage
 
+        from quant_pipeline.storage.repairs import read_repairs
+
         rows = read_coverage(db, chosen.name, names, *span, interval=kind)
+        tried = [r for r in read_repairs(db, chosen.name, *span) if names is None or r.symbol in names]
     unknown = sorted(set(names or ()) - {row.symbol for row in rows})
     if unknown:
         msg = f"--symbols {unknown[0]}: nothing of it is recorded in {chosen.name} in that span; leave it out, or import it"
         raise BadInputError(msg)
-    content = {"market": chosen.name, "intervals": [_described(name, own) for name, own in _by_interval(rows)]}
-    show(content, lambda console: _print(rows, chosen.name, console), as_json=as_json)
+    content: dict[str, Any] = {"market": chosen.name, "intervals": [_described(name, own) for name, own in _by_interval(rows)]}
+    content["repairs"] = [_repair(row, chosen.quality.repair_tries) for row in tried]
+    show(content, lambda console: _print(rows, content["repairs"], chosen.name, console), as_json=as_json)
 
 
 @dataclass(slots=True)
@@ -165,7 +170,13 @@ def _described(interval: str, rows: list[Coverage]) -> dict[str, Any]:
     return {"interval": interval, "symbols": listed}
 
 
-def _print(rows: Sequence[Coverage], market: str, console: Console) -> None:
+def _repair(row: BarRepair, most: int) -> dict[str, Any]:
+    """A hole that was asked for again in vain."""
+    names = ("session", "symbol", "interval", "tries", "last_try", "reason")
+    return {**{name: getattr(row, name) for name in names}, "given_up": row.tries >= most}
+
+
+def _print(rows: Sequence[Coverage], repairs: Sequence[dict[str, Any]], market: str, console: Console) -> None:
     from rich.table import Table
 
     from quant_pipeline.markets.market import get_market
@@ -186,3 +197,7 @@ def _print(rows: Sequence[Coverage], market: str, console: Console) -> None:
             table.add_row(symbol, blocks, *(f"{number:,}" for number in numbers))
         console.print(table)
     console.print(_LEGEND)
+    for one in repairs:
+        tries = f"given up after {one['tries']} tries" if one["given_up"] else f"{one['tries']} tries"
+        text = f"{one['symbol']} {one['session']} {one['interval']}: {tries}: {one['reason']}"
+        console.print(text, markup=False)

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
 
+from quant_pipeline.storage.database import Database
+from quant_pipeline.storage.dsn import Dsn
+from quant_pipeline.storage.repairs import begin_tries
 from quant_pipeline_tests.cli.quant_process import QuantDesk
 
 GOOD = """Date,Open,High,Low,Close,Volume
@@ -87,6 +92,17 @@ def test_coverage_shows_holes_as_blocks_and_as_numbers(filled_desk: QuantDesk) -
     assert "one block a session" in shown.stdout
     assert "██·█" in shown.stdout
     assert "nothing of krw_crypto is recorded" in filled_desk.run("coverage", "krw_crypto").stdout
+
+
+def test_coverage_says_which_holes_were_asked_for_in_vain(filled_desk: QuantDesk, postgres: Dsn) -> None:
+    with closing(Database(postgres.with_database(filled_desk.env["POSTGRES_DB"]))) as db:
+        for day in range(5):
+            at = datetime(2026, 3, 10 + day, tzinfo=UTC)
+            begin_tries(db, "us_equity", [(date(2026, 3, 4), "AAPL", "1d")], at=at, reason="the venue was down")
+    (repair,) = filled_desk.run("coverage", "us_equity", "--json").json()["repairs"]
+    assert (repair["session"], repair["symbol"], repair["tries"], repair["given_up"]) == ("2026-03-04", "AAPL", 5, True)
+    shown = " ".join(filled_desk.run("coverage", "us_equity").stdout.split())
+    assert "AAPL 2026-03-04 1d: given up after 5 tries: the venue was down" in shown
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,6 @@ def coverage_command(
     prepare_process(settings)
     with open_database(settings) as db:
         from quant_pipeline.storage.coverage import read_coverage
-
         from quant_pipeline.storage.repairs import read_repairs
 
         rows = read_coverage(db, chosen.name, names, *span, interval=kind)
@@ -66,7 +65,10 @@ def coverage_command(
     if unknown:
         msg = f"--symbols {unknown[0]}: nothing of it is recorded in {chosen.name} in that span; leave it out, or import it"
         raise BadInputError(msg)
-    content: dict[str, Any] = {"market": chosen.name, "intervals": [_described(name, own) for name, own in _by_interval(rows)]}
+    content: dict[str, Any] = {
+        "market": chosen.name,
+        "intervals": [_described(name, own) for name, own in _by_interval(rows)],
+    }
     content["repairs"] = [_repair(row, chosen.quality.repair_tries) for row in tried]
     show(content, lambda console: _print(rows, content["repairs"], chosen.name, console), as_json=as_json)
 

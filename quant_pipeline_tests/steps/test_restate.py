@@ -14,7 +14,17 @@ from quant_pipeline.core.indicators.compute import max_warmup
 from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings
-from quant_pipeline.steps import bars, decisions, features, indicators, performance, predictions, signals, training
+from quant_pipeline.steps import (
+    bars,
+    decisions,
+    features,
+    finetuning,
+    indicators,
+    performance,
+    predictions,
+    signals,
+    training,
+)
 from quant_pipeline.steps.dependants import next_work
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import training_sessions
@@ -260,6 +270,21 @@ def test_decisions_of_a_restatement_say_so_and_leave_the_old_rows(desk: Desk) ->
     new = [d for d in after if d.id not in before]
     assert {(d.session, d.origin) for d in new} == {(SESSIONS[-1], "restate")}
     assert {d.symbol for d in new} >= {"AAA"}
+
+
+def test_the_daily_update_of_a_model_that_is_trained_again_is_made_again_after_it(desk: Desk) -> None:
+    market, last = _market(desk), SESSIONS[-1]
+    finetuning.run(desk, market, [last], RunContext(NOW, "update"))
+    settle(desk, market, LATER)
+    before = versions(desk)
+    updated = {symbol for step, _, symbol in before if step == "model_update"}
+    assert "AAA" in updated
+    _changed(desk, SESSIONS[-30])
+    works = settle(desk, market, LATER)
+    phases = [work.phase for work in works]
+    assert phases.index("models") < phases.index("updates") < phases.index("predictions")
+    assert [(w.first, w.last) for w in works if w.phase == "updates"] == [(last, last)]
+    assert renewed(before, versions(desk))["model_update"] == {(last, "AAA")}
 
 
 # A symbol that is added

@@ -69,9 +69,13 @@ def _sessions(settings: Settings, market: MarketSettings, first: date | None, la
     if end > calendar.next_session(name, closed):
         msg = f"--to {end} is in the future: the last session that has closed is {closed}"
         raise BadInputError(msg)
-    found = calendar.sessions(name, start, end) if start <= end else ()
+    if start > end:
+        msg = f"--from {start} is after --to {end}; exchange them"
+        raise BadInputError(msg)
+    found = calendar.sessions(name, start, end)
     if not found:
-        msg = f"there is no session of {market.name} from {start} to {end}; --from must not be after --to"
+        before, after = calendar.previous_session(name, start), calendar.next_session(name, end)
+        msg = f"{market.name} is closed from {start} to {end}; the nearest sessions are {before} and {after}"
         raise BadInputError(msg)
     return found
 

@@ -118,7 +118,7 @@ def _read(
     if as_of is None:
         stored_ends(db, market.name, interval, symbol)
     ends = known_span(db, market.name, interval, [symbol])
-    bars = read_bars(db, market.name, interval, [symbol], *span, as_of=as_of)
+    bars = read_bars(db, market.name, interval, [symbol], *span, as_of=as_of, with_origin=True)
     bars = bars if count is None else bars.tail(count).reset_index(drop=True)
     empty = pd.DatetimeIndex([], tz="UTC").as_unit("ns")
     if ends is None or bars.empty:
@@ -163,6 +163,10 @@ def _described(found: _Found, html: Path | None) -> dict[str, Any]:
         "symbol": found.symbol,
         "interval": found.interval,
         "bars": [dict(zip(columns, row, strict=True)) for row in zip(*values, strict=True)],
+        "origins": [
+            {"source": source, "feed": feed, "adjustment": adjustment, "first": first, "last": last, "bars": bars}
+            for source, feed, adjustment, first, last, bars in _origins(found)
+        ],
         "absent": [{"first": gap.first, "last": gap.last, "slots": gap.slots} for gap in found.gaps],
         "html": html,
     }
@@ -193,6 +197,22 @@ def _print(found: _Found, html: Path | None, console: Console) -> None:
         table.add_row(*_gap_row(gap), style="dim")
     console.print(table)
     console.print(f"{len(found.bars):,} bars, {_absent(found)} slots without one")
+    for source, feed, adjustment, first, last, bars in _origins(found):
+        where = f"{source}, feed {feed}" if feed else source
+        console.print(
+            f"  {bars:,} from {where}, adjustment {adjustment}: {first:%Y-%m-%d} to {last:%Y-%m-%d}", markup=False
+        )
+
+
+def _origins(found: _Found) -> list[tuple[str, str, str, datetime, datetime, int]]:
+    """Where the bars come from: source, feed, adjustment, first and last start, and how many."""
+    if found.bars.empty:
+        return []
+    groups = found.bars.groupby(["source", "feed", "adjustment"], sort=True)["ts"]
+    return [
+        (*(str(name) for name in key), times.min().to_pydatetime(), times.max().to_pydatetime(), len(times))
+        for key, times in groups
+    ]
 
 
 def _gap_row(gap: Gap) -> tuple[str, str]:

@@ -10,7 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from quant_pipeline.cli.errors import CommandError
+from quant_pipeline.cli.errors import BadInputError, CommandError
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -38,10 +38,18 @@ def load(config: Path | None, changes: Mapping[str, Any] | None = None) -> Setti
 
 
 def prepare_process(settings: Settings) -> None:
-    """Fix what libraries read when they are imported; to be called before numba, dagster or mlflow are."""
+    """Fix what libraries read when they are imported; to be called before numba, dagster or mlflow are.
+
+    Raises:
+        BadInputError: the state folder cannot be made or written.
+    """
     from quant_pipeline.runtime.numba_cache import set_numba_cache_dir
 
-    set_numba_cache_dir(settings.home)
+    try:
+        set_numba_cache_dir(settings.home)
+    except OSError as error:
+        msg = f"state.home {settings.home} cannot be written ({error.strerror}); name a folder of yours in quant.toml"
+        raise BadInputError(msg) from error
     os.environ.setdefault("DAGSTER_EVENT_BATCH_SIZE", "1000")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     warnings.filterwarnings("ignore", message=_KNOWN_WARNING)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from quant_pipeline.cli.desk import load, open_database, prepare_process
-from quant_pipeline.cli.errors import FAILED, BadInputError
+from quant_pipeline.cli.errors import BAD_INPUT, BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, day_of
 from quant_pipeline.cli.output import complain, progress, show
 from quant_pipeline.importers.errors import SKIP_BAD_OPTION
@@ -61,12 +61,18 @@ def import_command(
     prepare_process(settings)
     with open_database(settings) as db:
         found = _import(db, paths, given)
+        mixed = _mixed(db, found)
     show([_described(one) for one in found], lambda console: _print(found, console), as_json=as_json)
+    for symbol, kinds in mixed.items():
+        complain(
+            f"{symbol} now has bars that were adjusted differently ({', '.join(kinds)}): indicators and models adjust each "
+            "as it came, tables and charts show them as they are; `quant bars` says which is which"
+        )
     refused = [one for one in found if one.outcome == "refused"]
     for one in refused:
         complain(f"refused: {one.reason}")
     if refused:
-        raise typer.Exit(FAILED)
+        raise typer.Exit(BAD_INPUT)
 
 
 def _check(paths: Sequence[Path], given: Mapping[str, str | None]) -> None:
@@ -104,6 +110,18 @@ def _import(db: Database, paths: Sequence[Path], given: Mapping[str, Any]) -> tu
             shown(step.result.path.name, step.done, step.total)
 
         return import_files(db, paths, at=datetime.now(UTC), on_progress=show_step, **given)
+
+
+def _mixed(db: Database, found: Sequence[ImportResult]) -> dict[str, tuple[str, ...]]:
+    """Symbols that got bars and whose stored bars do not all come adjusted alike."""
+    from quant_pipeline.storage.bars_read import adjustments_of
+
+    mixed: dict[str, tuple[str, ...]] = {}
+    for one in found:
+        if one.market is not None and one.interval is not None and one.inserted + one.changed:
+            kinds = adjustments_of(db, one.market, one.interval, one.symbols)
+            mixed |= {f"{symbol} {one.interval}": names for symbol, names in kinds.items() if len(names) > 1}
+    return mixed
 
 
 def _described(one: ImportResult) -> dict[str, object]:

@@ -61,6 +61,7 @@ def main() -> None:
     try:
         app()
     except KeyboardInterrupt:
+        complain("stopped; what was finished before is kept, and the command may be run again")
         sys.exit(INTERRUPTED)
     except Exception as error:
         found = told(error)

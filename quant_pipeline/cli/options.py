@@ -69,7 +69,8 @@ def days_of(first: str | None, last: str | None) -> tuple[date, date]:
 
 def span_of(first: str | None, last: str | None) -> tuple[datetime, datetime]:
     """`days_of` as a span of bar starts: from 00:00 UTC of the first session up to the end of the last (exclusive)."""
-    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days_of(first, last))
+    days = (min(day, date.max - timedelta(days=1)) for day in days_of(first, last))
+    start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days)
     return start, end + timedelta(days=1)
 
 

@@ -11,7 +11,7 @@ import typer
 from quant_pipeline.cli.desk import load, open_database, prepare_process
 from quant_pipeline.cli.errors import BadInputError
 from quant_pipeline.cli.options import ConfigOption, JsonOption, market_of, moment_of
-from quant_pipeline.cli.output import show
+from quant_pipeline.cli.output import notes, show
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,9 +46,16 @@ def restatements_command(
     prepare_process(settings)
     with open_database(settings) as db:
         from quant_pipeline.storage.restatements import restatements
+        from quant_pipeline.storage.touched import count_touched
 
         content = report(db, restatements(db, chosen, symbol=symbol, since=at, limit=limit))
+        waiting = sum(count_touched(db, name) for name in ([chosen] if chosen else [m.name for m in settings.markets]))
     show(content, lambda console: _print(content, console), as_json=as_json)
+    if waiting:
+        notes().print(
+            f"bars of {waiting} (symbol, session) were written since somebody looked: whether they restate anything is "
+            "judged by the sensor changed_bars, or by the next run of those sessions (`quant backfill`)"
+        )
 
 
 def report(db: Database, events: Sequence[Restatement]) -> list[dict[str, Any]]:

@@ -60,7 +60,7 @@ def tick(settings: Settings, market: MarketSettings, db: Database, at: datetime 
             f"choose a later time, or an earlier markets.{market.name}.history_start"
         )
         raise BadInputError(msg)
-    return _launch(settings, db, job_name(market, "smart_trading_pipeline"), request)
+    return _launch(settings, market, db, job_name(market, "smart_trading_pipeline"), request)
 
 
 def clock_of(settings: Settings, market: MarketSettings) -> datetime:
@@ -77,7 +77,13 @@ def clock_of(settings: Settings, market: MarketSettings) -> datetime:
         raise CommandError(str(error)) from error
 
 
-def _launch(settings: Settings, db: Database, job: str, request: Any) -> dict[str, Any]:  # noqa: ANN401 - dagster's
+def _launch(
+    settings: Settings,
+    market: MarketSettings,
+    db: Database,
+    job: str,
+    request: Any,  # noqa: ANN401 - dagster's
+) -> dict[str, Any]:
     from quant_pipeline.cli.runs import open_graph
 
     with db.advisory_lock(_LOCK + job, wait=False) as is_ours:
@@ -87,6 +93,7 @@ def _launch(settings: Settings, db: Database, job: str, request: Any) -> dict[st
             busy = graph.unfinished(job)
             if busy is not None:
                 return {"launched": False, "reason": f"run {busy} of {job} is still in progress"}
+            clock_of(settings, market)  # a sentence now instead of a failed run: without its venue nothing can be done
             done = graph.execute(
                 job, partition_key=request.partition_key, tags=request.tags, run_config=request.run_config
             )

@@ -152,7 +152,7 @@ def _require_sessions(frame: pd.DataFrame, calendar: CalendarName, judge: Judge)
         (years < nyse.FIRST_YEAR) | (years > nyse.LAST_YEAR),
         "time",
         f"the stock calendar covers {nyse.FIRST_YEAR} to {nyse.LAST_YEAR}",
-        "Leave earlier rows out with --since 1998-01-01.",
+        f"Leave others out with --since {nyse.FIRST_YEAR}-01-01 and --until {nyse.LAST_YEAR}-12-31.",
     )
     if frame.empty:
         return frame

@@ -151,6 +151,17 @@ def session_bars(
         return query(cursor, sql, parameters)
 
 
+def adjustments_of(db: Database, market: str, interval: str, symbols: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """How the stored bars of each symbol came (`raw`, `split`, ...), sorted; symbols without bars are left out."""
+    sql = (
+        "SELECT symbol, array_agg(DISTINCT adjustment ORDER BY adjustment) AS found FROM bars"
+        " WHERE market = $1 AND interval = $2 AND symbol = ANY($3::text[]) GROUP BY symbol ORDER BY symbol"
+    )
+    with db.arrow() as connection, connection.cursor() as cursor:
+        rows = query(cursor, sql, (market, interval, list(symbols))).to_pylist()
+    return {row["symbol"]: tuple(row["found"]) for row in rows}
+
+
 def known_span(
     db: Database, market: str, interval: str, symbols: Sequence[str] | None
 ) -> tuple[datetime, datetime] | None:

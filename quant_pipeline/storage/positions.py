@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, localcontext
+from decimal import ROUND_DOWN, Decimal, localcontext
 from typing import TYPE_CHECKING
 
 from sqlalchemy import text
@@ -93,7 +93,8 @@ def _cost_of(holding: Holding, closed: Decimal) -> Decimal:
         return _ZERO
     if closed == abs(holding.qty):
         return holding.cost
-    return (holding.cost * closed / abs(holding.qty)).quantize(_COST_PLACES)
+    # Towards zero: what is left never costs less than nothing.
+    return (holding.cost * closed / abs(holding.qty)).quantize(_COST_PLACES, rounding=ROUND_DOWN)
 
 
 def locked_holding(connection: Connection, market: str, book: str, symbol: str, at: datetime) -> Holding:

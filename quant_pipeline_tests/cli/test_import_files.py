@@ -51,11 +51,20 @@ def test_a_file_becomes_bars_and_a_second_import_changes_nothing(migrated_desk: 
     assert (row["inserted"], row["changed"], row["unchanged"]) == (0, 1, 2)
 
 
+def test_bars_that_were_adjusted_differently_are_told_when_they_meet(migrated_desk: QuantDesk) -> None:
+    adjusted = "Date,Open,High,Low,Close,Adj Close,Volume\n2026-02-27,50.0,52.0,49.0,51.0,50.5,1000\n"
+    assert migrated_desk.run("import", written(migrated_desk.folder, "KO.csv", GOOD), "--interval", "1d").code == 0
+    (migrated_desk.folder / "more").mkdir()
+    done = migrated_desk.run("import", written(migrated_desk.folder / "more", "KO.csv", adjusted), "--interval", "1d")
+    assert done.code == 0, done.stderr
+    assert "KO 1d now has bars that were adjusted differently (split, unknown)" in done.stderr
+
+
 def test_a_refused_file_is_named_with_line_and_column_and_does_not_stop_the_rest(migrated_desk: QuantDesk) -> None:
     good = written(migrated_desk.folder, "MSFT.csv", GOOD)
     bad = written(migrated_desk.folder, "SPY.csv", GOOD.replace("103.0,100.5,102.5,1100", "n/a,100.5,102.5,1100", 1))
     done = migrated_desk.run("import", bad, good, "--interval", "1d")
-    assert done.code == 1
+    assert done.code == 2
     assert f"quant: refused: {bad}, line 3, column 'High'" in done.stderr
     assert "MSFT.csv" in done.stdout
     assert "1 files read, 1 refused, 3 bars new or changed" in done.stdout

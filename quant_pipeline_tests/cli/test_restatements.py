@@ -39,6 +39,15 @@ def test_a_new_desk_has_none_and_bad_input_is_named(migrated_desk: QuantDesk) ->
         assert said in done.stderr
 
 
+def test_what_nobody_has_looked_at_yet_is_said(migrated_desk: QuantDesk) -> None:
+    text = "Date,Open,High,Low,Close,Volume\n2026-03-02,100.0,102.0,99.0,101.0,1000\n"
+    (migrated_desk.folder / "AAPL.csv").write_text(text, encoding="utf-8")
+    assert migrated_desk.run("import", "AAPL.csv", "--interval", "1d").code == 0
+    done = migrated_desk.run("restatements", "--json")
+    assert (done.code, done.json()) == (0, [])
+    assert "bars of 1 (symbol, session) were written since somebody looked" in done.stderr
+
+
 def _traded(build: Build) -> World:  # noqa: F811 - the fixture's value
     """A desk that bought AAA on Tuesday because of Monday's bar."""
     world = build(US, {"AAA": {MONDAY: [(0, 100.0)]}, "BBB": {MONDAY: [(0, 50.0)]}}, MONDAY, WEDNESDAY)

@@ -40,12 +40,19 @@ def test_bars_are_shown_with_their_holes_and_drawn_into_a_page(filled_desk: Quan
         ("2026-03-05T05:00:00Z", 103.0),
     ]
     hole = "2026-03-04T05:00:00+00:00"
+    (origin,) = content["origins"]
+    assert (origin["source"], origin["adjustment"], origin["bars"]) == ("csv", "unknown", 3)
     assert content["absent"] == [{"first": hole, "last": hole, "slots": 1}]
 
     table = filled_desk.run("bars", "us_equity", "AAPL", "--last", "2")
     assert "3 absent" not in table.stdout
     assert "2 bars, 1 slots without one" in table.stdout
     assert table.stdout.index("2026-03-03") < table.stdout.index("1 absent") < table.stdout.index("2026-03-05")
+
+    assert "2 from csv" in table.stdout
+    for span in (("--from", "0001-01-01", "--to", "9999-12-31"), ("--from", "9999-12-31")):
+        wide = filled_desk.run("bars", "us_equity", "AAPL", *span, "--json")
+        assert wide.code == 0, wide.stderr
 
     before = filled_desk.run("bars", "us_equity", "AAPL", "--as-of", "2020-01-01T00:00:00Z", "--json")
     assert (before.code, before.json()["bars"]) == (0, [])
@@ -149,7 +156,7 @@ def test_options_that_cannot_be_meant_exit_2_before_anything_is_opened(
 def test_the_option_that_remedies_name_exists(migrated_desk: QuantDesk) -> None:
     (migrated_desk.folder / "KO.csv").write_text(GOOD.replace("103.0,900", "103.0,many"), encoding="utf-8")
     refused = migrated_desk.run("import", "KO.csv", "--interval", "1d", "--json")
-    assert refused.code == 1
+    assert refused.code == 2
     (row,) = json.loads(refused.stdout)
     option = next(word.rstrip(".") for word in row["reason"].split() if word.startswith("--"))
     again = migrated_desk.run("import", "KO.csv", "--interval", "1d", option, "--json")

@@ -52,6 +52,13 @@ def test_without_its_exchange_a_simulated_market_has_no_clock(migrated_desk: Qua
     assert "Traceback" not in done.stderr
 
 
+def test_without_its_exchange_no_run_is_launched_for_another_time_either(migrated_desk: QuantDesk) -> None:
+    done = migrated_desk.run("tick", "us_equity", "--at", OPEN)
+    assert (done.code, done.stdout) == (1, "")
+    assert "the simulated exchange does not answer" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_time_before_the_first_session_exits_2(migrated_desk: QuantDesk) -> None:
     done = migrated_desk.run("tick", "us_equity", "--at", "2015-03-02T15:00:00Z")
     assert (done.code, done.stdout) == (2, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,11 @@ pytest_plugins = ["quant_pipeline_tests.postgres"]
 # Keeps compiled kernels between runs, named by their sources, and fixes BLAS to one thread. At import, not in
 # `pytest_configure`: the conftest of a folder that is run alone is imported before that, and numba with it.
 set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
+
+# A script that starts the tests in the background has SIGINT ignored; Dagster then ignores SIGTERM as well, and the
+# processes that tests start would inherit both and never be stopped.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Workers of pytest-xdist choose ports from ranges of their own: a free port is taken only some time after it was chosen.
 if _WORKER := os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw"):

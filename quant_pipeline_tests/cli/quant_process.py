@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -74,8 +73,6 @@ class QuantDesk:
             text=True,
             cwd=self.folder,
             env={**environment_of_tests(), **self.env, **(env or {})},
-            # A shell that starts the tests in the background has SIGINT ignored, which children inherit.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509
         )
         try:
             yield process

@@ -22,6 +22,7 @@ import pandas as pd
 
 from quant_pipeline.runtime.postgres import EmbeddedPostgres
 from quant_pipeline.storage import bars as bars_store
+from quant_pipeline.storage.bar_rows import bar_rows
 from quant_pipeline.storage.bars import read_bars, upsert_bars
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
@@ -87,7 +88,7 @@ def _read(db: Database) -> str:
 
 def _one_statement(db: Database, frame: pd.DataFrame) -> str:
     with db.arrow() as connection, connection.cursor() as cursor:
-        stage(cursor, "staged", bars_store._STAGED, bars_store._arrow(frame))
+        stage(cursor, "staged", bars_store._STAGED, bar_rows(frame))
         run(cursor, _ONE_STATEMENT)
     return "no revisions"
 

@@ -41,7 +41,7 @@ def test_bars_are_shown_with_their_holes_and_drawn_into_a_page(filled_desk: Quan
     ]
     hole = "2026-03-04T05:00:00+00:00"
     (origin,) = content["origins"]
-    assert (origin["source"], origin["adjustment"], origin["bars"]) == ("csv", "unknown", 3)
+    assert (origin["source"], origin["adjustment"], origin["bars"]) == ("file", "unknown", 3)
     assert content["absent"] == [{"first": hole, "last": hole, "slots": 1}]
 
     table = filled_desk.run("bars", "us_equity", "AAPL", "--last", "2")
@@ -49,7 +49,7 @@ def test_bars_are_shown_with_their_holes_and_drawn_into_a_page(filled_desk: Quan
     assert "2 bars, 1 slots without one" in table.stdout
     assert table.stdout.index("2026-03-03") < table.stdout.index("1 absent") < table.stdout.index("2026-03-05")
 
-    assert "2 from csv" in table.stdout
+    assert "2 from file" in table.stdout
     for span in (("--from", "0001-01-01", "--to", "9999-12-31"), ("--from", "9999-12-31")):
         wide = filled_desk.run("bars", "us_equity", "AAPL", *span, "--json")
         assert wide.code == 0, wide.stderr

@@ -13,6 +13,9 @@ from quant_pipeline.cli.errors import BadInputError
 if TYPE_CHECKING:
     from quant_pipeline.settings import MarketSettings, Settings
 
+_EARLIEST, _LATEST = date(1900, 1, 1), date(2199, 12, 31)
+"""No bar is older or newer, and times counted in nanoseconds reach a little further only."""
+
 ConfigOption = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings file; default: quant.toml here or above.")
 ]
@@ -59,8 +62,8 @@ def days_of(first: str | None, last: str | None) -> tuple[date, date]:
     Raises:
         BadInputError: one is not a date, or they are the wrong way round.
     """
-    start = date(1900, 1, 1) if first is None else day_of(first, "--from")
-    end = date(2199, 12, 31) if last is None else day_of(last, "--to")
+    start = _EARLIEST if first is None else day_of(first, "--from")
+    end = _LATEST if last is None else day_of(last, "--to")
     if start > end:
         msg = f"--from {start} is after --to {end}; exchange them"
         raise BadInputError(msg)
@@ -69,7 +72,7 @@ def days_of(first: str | None, last: str | None) -> tuple[date, date]:
 
 def span_of(first: str | None, last: str | None) -> tuple[datetime, datetime]:
     """`days_of` as a span of bar starts: from 00:00 UTC of the first session up to the end of the last (exclusive)."""
-    days = (min(day, date.max - timedelta(days=1)) for day in days_of(first, last))
+    days = (min(max(day, _EARLIEST), _LATEST) for day in days_of(first, last))
     start, end = (datetime(day.year, day.month, day.day, tzinfo=UTC) for day in days)
     return start, end + timedelta(days=1)
 

@@ -7,6 +7,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -35,8 +36,7 @@ def other_database(postgres: Dsn, migrated_template: Dsn) -> Iterator[Database]:
 def _sound(symbols: list[str], start: str, count: int, **changes: object) -> pd.DataFrame:
     """Bars that an import accepts, of numbers that use all bits of a double."""
     frame = bars(symbols, start, count, **changes)  # type: ignore[arg-type]
-    low_first = frame[["open", "high", "low", "close"]].to_numpy()
-    low_first.sort(axis=1)
+    low_first = np.sort(frame[["open", "high", "low", "close"]].to_numpy(), axis=1)
     return frame.assign(low=low_first[:, 0], open=low_first[:, 1], close=low_first[:, 2], high=low_first[:, 3])
 
 

@@ -58,7 +58,7 @@ def test_time_of_opening_stays_until_the_position_is_closed_or_turned() -> None:
 def test_a_tiny_rest_never_costs_less_than_nothing() -> None:
     """Costs are kept to 12 places: what is sold of them is rounded towards zero."""
     tiny = Decimal("1e-9")
-    three = after_fill(_EMPTY, Side.BUY, 3 * tiny, Decimal("2e-4"), Decimal(0), later(1))
+    three = after_fill(_EMPTY, Side.BUY, 3 * tiny, Decimal("3e-4"), Decimal(0), later(1))
     less = after_fill(three, Side.SELL, 2 * tiny, Decimal(1), Decimal(0), later(2))
     assert less.qty == tiny
     assert 0 <= less.cost <= three.cost

@@ -152,17 +152,23 @@ class EmbeddedPostgres:
         return self._require_answer(status)
 
     def _require_answer(self, status: ServerStatus) -> Dsn:
-        """Log in once, which proves that the server is ours; a server that was just killed gets time to come back."""
+        """Log in once, which proves that the server is ours; a server that was just killed gets time to come back.
+
+        A server that comes back takes logins an instant before its supervisor has recorded it, so the record counts
+        as part of the answer: `current` finds the server right after this.
+        """
         dsn = self._dsn(status)
         problems: list[str] = []
 
         def answers() -> bool:
             problem = login_problem(dsn)
+            if problem is None and self._files.status() is None:
+                problem = f"there is no record of it in {self._files.status_file}"
             problems.extend([] if problem is None else [problem])
             return problem is None
 
         if not wait_until(answers, timeout=_LOGIN_SECONDS):
-            msg = f"the PostgreSQL on port {dsn.port} refuses our login: {problems[-1]}; see {self.log_path}"
+            msg = f"the PostgreSQL on port {dsn.port} is not ready for us: {problems[-1]}; see {self.log_path}"
             raise EmbeddedPostgresError(msg)
         return dsn
 

@@ -24,6 +24,16 @@ def signals() -> None:
     """A second asset, so that a range has two steps."""
 
 
+@dg.asset(
+    partitions_def=SESSIONS,
+    check_specs=[dg.AssetCheckSpec(f"check_{i}", asset="judged") for i in range(5)],
+)
+def judged() -> dg.MaterializeResult:
+    """Outside the location: one partition and five checks of it."""
+    results = [dg.AssetCheckResult(passed=True, check_name=f"check_{i}") for i in range(5)]
+    return dg.MaterializeResult(check_results=results)
+
+
 @dg.op(config_schema={"path": str})
 def wait_for_ever(context: dg.OpExecutionContext) -> None:
     """Writes its process id down and waits for its end, at most five minutes."""

@@ -260,3 +260,33 @@ def test_the_definition_of_a_table_is_not_read_anew_by_each_look_at_an_asset(ins
     assert [len(records) for records in found] == [1, 1, 1]
     assert any("FROM asset_keys" in statement for statement in statements)
     assert sum("pg_attribute" in statement for statement in statements) <= 2, "once for each of the columns in question"
+
+
+def judge(instance: dg.DagsterInstance, session: str) -> tuple[str, set[str | None]]:
+    """Materialize a session; the run's id and the runs that its five checks say they judged."""
+    result = dg.materialize([dagster_code.judged], instance=instance, partition_key=session)
+    targets = [evaluation.target_materialization_data for evaluation in result.get_asset_check_evaluations()]
+    assert len(targets) == 5
+    return result.run_id, {None if target is None else target.run_id for target in targets}
+
+
+def test_checks_judge_the_materialization_of_their_own_step_and_look_it_up_once(instance: dg.DagsterInstance) -> None:
+    judge(instance, "2024-03-04")
+    with noted_statements() as statements:
+        again, judged_again = judge(instance, "2024-03-04")
+    lookups = [text for text in statements if "FROM event_logs" in text and "event_logs.partition IN" in text]
+    assert judged_again == {again}, "the earlier run materialized the same session"
+    assert len(lookups) == 1, lookups
+    assert not [text for text in statements if text.startswith("SELECT pg_catalog.pg_class.relname")], (
+        "tables are known"
+    )
+    other, judged_other = judge(instance, "2024-03-05")
+    assert judged_other == {other}
+
+
+def test_what_a_step_found_out_is_forgotten_at_its_end(instance: dg.DagsterInstance) -> None:
+    judge(instance, "2024-03-04")
+    wanted = dg.AssetRecordsFilter(asset_key=dagster_code.judged.key, asset_partitions=["2024-03-04"])
+    assert len(instance.fetch_materializations(wanted, limit=1).records) == 1
+    instance.wipe_assets([dagster_code.judged.key])
+    assert instance.fetch_materializations(wanted, limit=1).records == []

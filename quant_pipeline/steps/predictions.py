@@ -106,17 +106,17 @@ def _predict(
     out = _blank(rows)
     keys = list(zip(days, rows["symbol"].astype(str), strict=True))
     values = rows[columns].to_numpy(dtype=np.float64)
+    said_of = {name: out[name].to_numpy(copy=True) for name in (*NUMBERS, "members_usable", "model_version_id", "status")}
     for served, at in _by_model(keys, models):
         said = predict(served.loaded, values[at], columns=columns)
-        out.loc[at, "expected_return"] = said.expected_return
-        out.loc[at, "p_up"], out.loc[at, "p_down"] = said.p_up, said.p_down
-        out.loc[at, ["q05", "q50", "q95"]] = said.quantiles
-        out.loc[at, "spread"], out.loc[at, "confidence"] = said.spread, said.confidence
-        out.loc[at, "members_usable"] = said.usable
-        out.loc[at, "model_version_id"] = served.version.id
+        for name in ("expected_return", "p_up", "p_down", "spread", "confidence"):
+            said_of[name][at] = getattr(said, name)
+        said_of["q05"][at], said_of["q50"][at], said_of["q95"][at] = said.quantiles.T
+        said_of["members_usable"][at] = said.usable
+        said_of["model_version_id"][at] = served.version.id
         sound = np.isfinite(values[at]).all(axis=1)
-        out.loc[at, "status"] = np.where(sound, OK, NO_FEATURES)
-    return out
+        said_of["status"][at] = np.where(sound, OK, NO_FEATURES)
+    return out.assign(**said_of)
 
 
 def _by_model(

@@ -1,4 +1,4 @@
-"""Set up the project on Linux, macOS or Windows: find a Python, make `.venv`, install the pinned packages, write `.env`.
+"""Set up the project on Linux, macOS or Windows: a Python, `.venv`, the pinned packages, `.env`, compiled kernels.
 
 Needs nothing but a Python 3.8 or newer to start with; the project itself runs on 3.12 or 3.13. Running it again is
 quick: nothing is done twice. Usage: python3 setup_environment.py [--dev]
@@ -29,6 +29,7 @@ def main():
     install(lock)
     write_env()
     check_libraries()
+    compile_kernels()
 
 
 def is_supported(python):
@@ -93,6 +94,11 @@ def check_libraries():
             "LightGBM cannot load the OpenMP library.\n"
             "  Debian/Ubuntu: apt-get install libgomp1    Fedora: dnf install libgomp    macOS: brew install libomp"
         )
+
+
+def compile_kernels():
+    """Compile what decides and trades, as pip compiles what it installs: the first start does not wait for it then."""
+    run([str(PYTHON), "-m", "quant_pipeline.runtime.compile_kernels", str(ROOT / ".quant")])
 
 
 def run(command):

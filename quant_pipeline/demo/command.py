@@ -111,10 +111,12 @@ def _source(options: DemoOptions) -> str:
 
 
 def _compile_meanwhile(settings: Settings, stack: ExitStack) -> None:
-    """Both workers need the same kernels soon; the second core has nothing to do while the databases are made."""
+    """Both workers need the same kernels soon; set-up compiled them, unless the code has changed since."""
     log = settings.home / "logs" / "kernels.log"
     log.parent.mkdir(parents=True, exist_ok=True)
-    _kept_process(["-m", "quant_pipeline.core.trading.warm_up"], log, dict(os.environ), stack)
+    _kept_process(
+        ["-m", "quant_pipeline.runtime.compile_kernels", str(settings.home.parent)], log, dict(os.environ), stack
+    )
 
 
 def _kept_process(

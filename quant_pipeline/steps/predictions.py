@@ -106,7 +106,9 @@ def _predict(
     out = _blank(rows)
     keys = list(zip(days, rows["symbol"].astype(str), strict=True))
     values = rows[columns].to_numpy(dtype=np.float64)
-    said_of = {name: out[name].to_numpy(copy=True) for name in (*NUMBERS, "members_usable", "model_version_id", "status")}
+    said_of = {
+        name: out[name].to_numpy(copy=True) for name in (*NUMBERS, "members_usable", "model_version_id", "status")
+    }
     for served, at in _by_model(keys, models):
         said = predict(served.loaded, values[at], columns=columns)
         for name in ("expected_return", "p_up", "p_down", "spread", "confidence"):

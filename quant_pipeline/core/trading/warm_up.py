@@ -1,7 +1,4 @@
-"""Compiles the trading kernels ahead of their first use (`python -m quant_pipeline.core.trading.warm_up`); decides nothing.
-
-Compiling takes about 15 seconds of one core; whoever starts a desk can let it happen while something else is waited for.
-"""
+"""Compiles the trading kernels ahead of their first use, about 15 seconds of one core; decides nothing."""
 
 from __future__ import annotations
 
@@ -17,7 +14,7 @@ from quant_pipeline.core.values import Vote
 _SYMBOL = ("A",)
 
 
-def compile_kernels() -> None:
+def compile_trading() -> None:
     """Run every kernel once on one bar of one symbol, which compiles it or finds it in numba's cache."""
     params = TradingParams()
     one = np.ones(1)
@@ -68,7 +65,3 @@ def _book() -> BookView:
         day_start_equity=1000.0,
         now_ns=1,
     )
-
-
-if __name__ == "__main__":
-    compile_kernels()

@@ -25,6 +25,7 @@ def compile_kernels(state_dir: Path) -> bool:
     done = folder / _DONE
     if done.exists():
         return False
+    sys.stderr.write("compiling the trading kernels, once (about 15 seconds)\n")
     from quant_pipeline.core.trading.warm_up import compile_trading
 
     compile_trading()

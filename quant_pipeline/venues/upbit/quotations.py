@@ -14,6 +14,7 @@ import requests
 from quant_pipeline.core.values import Quote
 from quant_pipeline.venues.bar_frames import bar_frame, check_span, empty_bar_frame, venue_interval
 from quant_pipeline.venues.errors import UnknownSymbol, VenueUnavailable, cause_text
+from quant_pipeline.venues.fan_out import FanOut
 from quant_pipeline.venues.hosts import checked_url
 from quant_pipeline.venues.limits import InProcessLimiter, RateLimiter, ReadRetries
 from quant_pipeline.venues.per_thread import PerThread
@@ -64,18 +65,21 @@ class UpbitMarketData:
         limiter = limiter or InProcessLimiter(QUOTATIONS, max_wait=PENALTY)
         retries = retries or ReadRetries()
         self._transport = install()
+        self._fan_out = FanOut()
         self._session = PerThread(lambda: self._new_session(timeout, limiter, retries), requests.Session.close)
 
     def bars(self, symbols: Sequence[str], interval: str, start: datetime, end: datetime) -> pd.DataFrame:
-        """See `MarketData.bars`. Pages of 200, backwards from `end`; a candle exists only if there was a trade."""
+        """See `MarketData.bars`. Pages of 200, backwards from `end`; a candle exists only if there was a trade.
+
+        Upbit has no request for several markets: some are asked about at a time.
+        """
         check_span(start, end)
         name = venue_interval(_INTERVALS, interval, "Upbit")
         if not symbols or start == end:
             return empty_bar_frame()
-        pages: list[pd.DataFrame] = []
-        for symbol in symbols:
-            pages += self._pages(symbol, name, _LENGTHS[interval], start.astimezone(UTC), end.astimezone(UTC))
-        return bar_frame(pages, start, end)
+        first, last = start.astimezone(UTC), end.astimezone(UTC)
+        found = self._fan_out.map(lambda symbol: self._pages(symbol, name, _LENGTHS[interval], first, last), symbols)
+        return bar_frame([page for pages in found for page in pages], start, end)
 
     def quotes(self, symbols: Sequence[str]) -> dict[str, Quote]:
         """See `MarketData.quotes`. Upbit refuses a whole list for one unknown market, which is then left out."""
@@ -92,6 +96,7 @@ class UpbitMarketData:
 
     def close(self) -> None:
         """See `MarketData.close`."""
+        self._fan_out.close()
         self._session.close()
 
     def _quotes(self, symbols: list[str]) -> dict[str, Quote]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings, Settings, load_settings
-from quant_pipeline.settings.model import KRW_WATCHLIST, US_WATCHLIST
+from quant_pipeline.settings.defaults import KRW_WATCHLIST, US_WATCHLIST
 
 GENERATED_START = {"us_equity": date(2026, 3, 2), "krw_crypto": date(2026, 4, 1)}
 GENERATED_HISTORY = {"us_equity": 264, "krw_crypto": 230}

@@ -19,7 +19,9 @@ from pydantic import ValidationError
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsConfigDict
 
 from quant_pipeline.markets.market import MARKETS
-from quant_pipeline.settings.model import AiSettings, RiskSettings, Secrets, Settings, default_market
+from quant_pipeline.settings.defaults import default_market
+from quant_pipeline.settings.model import Secrets, Settings
+from quant_pipeline.settings.trading import AiSettings, RiskSettings
 
 CONFIG_NAME = "quant.toml"
 _POSTGRES_NAMES = {"POSTGRES_HOST": "host", "POSTGRES_PORT": "port", "POSTGRES_USER": "user"} | {

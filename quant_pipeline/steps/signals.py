@@ -13,7 +13,7 @@ from quant_pipeline.core.strategies.registry import DEFAULT_WEIGHTS
 from quant_pipeline.core.strategies.signals import STATUS_OK, compute_signals, signal_columns
 from quant_pipeline.core.values import Reason
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.settings.model import content_hash
+from quant_pipeline.settings.section import content_hash
 from quant_pipeline.steps import indicators
 from quant_pipeline.steps.bar_history import histories
 from quant_pipeline.steps.desk import Desk

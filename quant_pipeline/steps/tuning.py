@@ -13,7 +13,7 @@ from quant_pipeline.core.models.samples import NotEnoughRowsError, Samples
 from quant_pipeline.core.models.tuning import DEFAULT_SPACES, make_objective, starting_point
 from quant_pipeline.registry.studies import StudyResult, StudySpec, study_name
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.settings.model import content_hash
+from quant_pipeline.settings.section import content_hash
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.samples import samples_hash, training_data, training_sessions
 from quant_pipeline.steps.tables import Number, RunContext, SessionOutcome, StepResult

@@ -34,7 +34,7 @@ FOUND = {
         (OTHER_COMPANY, RESTART),
     ),
 }
-CHECKS = (*BLOCKING, "freshness", *FOUND, "gaps", "history")
+CHECKS = (*BLOCKING, "freshness", *FOUND, "withdrawals", "gaps", "history")
 """Every check of the bars."""
 _SHOWN = 20
 
@@ -44,6 +44,7 @@ def check_specs(key: dg.AssetKey, market: MarketSettings) -> list[dg.AssetCheckS
     stale = f"the newest bar is at most {market.quality.stale_minutes} minutes of trading late; on a holiday nothing is"
     reported = {
         **{name: text for name, (text, _) in FOUND.items()},
+        "withdrawals": "the venue still gives every bar that it gave, but for those that it has withdrawn for certain",
         "gaps": "every slot of the sessions that are over has a bar or is known to have had no trade",
         "history": (
             f"every symbol has {market.min_history_sessions} sessions with bars, from which on there are signals, and "
@@ -68,6 +69,7 @@ def check_results(market: MarketSettings, found: BarsReport, *, tick: bool) -> l
         *(_result(name, lines, severity) for name, lines in broken.items()),
         _freshness(found, severity),
         *(_result(name, _lines(found.judged.of(*rules))) for name, (_, rules) in FOUND.items()),
+        _result("withdrawals", found.collected.doubts, withdrawn=found.collected.withdrawn),
         _gaps(found),
         _history(market, found, tick=tick),
     ]

@@ -15,6 +15,7 @@ from quant_pipeline.exchange.engine import Engine
 from quant_pipeline.exchange.exchange import Exchange
 from quant_pipeline.exchange.http import Answer, Reply, Request, json_reply
 from quant_pipeline.exchange.orders import SimOrder
+from quant_pipeline.exchange.withdrawals import plain_withdrawn, read_withdrawn
 from quant_pipeline.exchange.words import plain
 
 AdminEndpoint = Callable[[Exchange, Request], Answer]
@@ -142,6 +143,19 @@ def _post_action(exchange: Exchange, request: Request) -> Reply:
     return _get_actions(exchange, request)
 
 
+def _get_withdrawn(exchange: Exchange, _request: Request) -> Reply:
+    return json_reply(200, [plain_withdrawn(bar) for bar in exchange.withdrawn])
+
+
+def _post_withdrawn(exchange: Exchange, request: Request) -> Reply:
+    """Take back a bar that was shown; see `withdrawals.read_withdrawn` for the body."""
+    try:
+        exchange.withdraw_bar(read_withdrawn(json.loads(request.body)))
+    except (ValueError, TypeError) as wrong:
+        return json_reply(400, {"error": f"no such bar: {wrong}"})
+    return _get_withdrawn(exchange, request)
+
+
 ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/clock"): _get_clock,
     ("POST", "/admin/clock"): _post_clock,
@@ -151,6 +165,8 @@ ENDPOINTS: dict[tuple[str, str], AdminEndpoint] = {
     ("GET", "/admin/accounts"): _get_accounts,
     ("GET", "/admin/actions"): _get_actions,
     ("POST", "/admin/actions"): _post_action,
+    ("GET", "/admin/withdrawn"): _get_withdrawn,
+    ("POST", "/admin/withdrawn"): _post_withdrawn,
     ("POST", "/admin/reset"): _post_reset,
     ("GET", "/admin/live"): _get_live,
     ("POST", "/admin/live"): _post_live,

@@ -101,6 +101,20 @@ class AdminClient:
         found: list[dict[str, str]] = self._call("GET", "actions")
         return found
 
+    def withdraw_bar(self, market: str, symbol: str, interval: str, starts: datetime) -> None:
+        """Let the venue take back a bar that it showed: data answers lack it from now on, orders keep their prices.
+
+        Raises:
+            AdminError: there is no such bar.
+        """
+        body: dict[str, object] = {"market": market, "symbol": symbol, "interval": interval}
+        self._call("POST", "withdrawn", body={**body, "starts": starts.isoformat()})
+
+    def withdrawn(self) -> list[dict[str, str]]:
+        """The bars that were taken back, in that order."""
+        found: list[dict[str, str]] = self._call("GET", "withdrawn")
+        return found
+
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock stays."""
         self._call("POST", "reset")

@@ -21,6 +21,7 @@ from quant_pipeline.exchange.live.memory import poll_needs
 from quant_pipeline.exchange.matching import MatchRules
 from quant_pipeline.exchange.orders import SimOrder
 from quant_pipeline.exchange.request_log import RequestLog
+from quant_pipeline.exchange.withdrawals import WithdrawnBar, plain_withdrawn, read_withdrawn
 from quant_pipeline.markets.market import KRW_CRYPTO, US_EQUITY, Market
 from quant_pipeline.markets.rules import fee_rates
 
@@ -50,6 +51,7 @@ class Exchange:
         told = [] if self._journal is None else [read_action(line) for line in self._journal.actions()]
         self.actions = ActionList((*config.actions, *told))
         self._feeds = {market.name: self._feed(market) for market in (US_EQUITY, KRW_CRYPTO)}
+        self.withdrawn: list[WithdrawnBar] = []
         self._open_accounts()
         if self._journal is not None:
             self._resume(self._journal)
@@ -107,6 +109,29 @@ class Exchange:
         if self._journal is not None:
             self._journal.write_action(plain_action(action))
 
+    def withdraw_bar(self, bar: WithdrawnBar) -> None:
+        """Take a bar back that was shown, as a venue does that finds it wrong; it is never shown again.
+
+        Raises:
+            ValueError: there is no such bar to be seen now, or the market shows a venue's own bars.
+        """
+        feed = self._feeds.get(bar.market)
+        if feed is None or bar.market in self.live:
+            names = ", ".join(sorted(self._feeds.keys() - self.live.keys())) or "none"
+            msg = f"bars of {bar.market} cannot be withdrawn here; markets with prices of the exchange's own: {names}"
+            raise ValueError(msg)
+        seen = feed.lists(bar.symbol) and len(feed.bars(bar.symbol, bar.seconds, bar.stamp, bar.stamp + 1, self.now()))
+        if not seen:
+            msg = f"{bar.symbol} shows no {bar.interval} bar that starts at {bar.starts.isoformat()}; name one that it shows"
+            raise ValueError(msg)
+        self._hide(bar)
+        if self._journal is not None:
+            self._journal.write_withdrawn(plain_withdrawn(bar))
+
+    def _hide(self, bar: WithdrawnBar) -> None:
+        self.withdrawn.append(bar)
+        self._feeds[bar.market].withdraw(bar.symbol, bar.seconds, bar.stamp)
+
     def reset(self) -> None:
         """Empty accounts, orders and the request log; the clock and the prices stay."""
         self.log = RequestLog()
@@ -114,6 +139,8 @@ class Exchange:
             self._journal.clear()
             for action in self.actions.all():
                 self._journal.write_action(plain_action(action))
+            for bar in self.withdrawn:
+                self._journal.write_withdrawn(plain_withdrawn(bar))
             if self.clock.mode == "manual":
                 self._journal.write_clock(self.clock.now())
         self._open_accounts()
@@ -156,6 +183,8 @@ class Exchange:
             self.engines[market.name] = engine
 
     def _resume(self, journal: Journal) -> None:
+        for line in journal.withdrawn():
+            self._hide(read_withdrawn(line))
         for market, memory in journal.load().items():
             self.engines[market].restore(memory.account, memory.orders, memory.used_ids)
         stood = journal.clock()

@@ -55,6 +55,7 @@ class Feed:
         self._half_spread = half_spread_bp * _BASIS_POINT
         self._table = session_table(self.market.name)
         self._listed = frozenset(source.symbols())
+        self._withdrawn: dict[tuple[str, int], set[int]] = {}
 
     @property
     def listed(self) -> frozenset[str]:
@@ -65,8 +66,17 @@ class Feed:
         """Whether the symbol is traded here."""
         return symbol in self._listed
 
+    def withdraw(self, symbol: str, seconds: int, stamp: int) -> None:
+        """Never show the bar of `seconds` with that stamp again; orders are matched against it as before."""
+        self._withdrawn.setdefault((symbol, seconds), set()).add(stamp)
+
     def bars(self, symbol: str, seconds: int, start: int, end: int, now: datetime) -> BarColumns:
         """Bars of `seconds` stamped in [start, end) as seen at `now`: closed ones, and what the forming one has."""
+        known = self._known_bars(symbol, seconds, start, end, now)
+        gone = self._withdrawn.get((symbol, seconds))
+        return known if gone is None else known.take(~np.isin(known.ts, np.array(sorted(gone), np.int64)))
+
+    def _known_bars(self, symbol: str, seconds: int, start: int, end: int, now: datetime) -> BarColumns:
         at = int(now.timestamp())
         closed = self._table.closed_by(at)
         if closed >= len(self._table.days):

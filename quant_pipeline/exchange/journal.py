@@ -65,6 +65,15 @@ class Journal:
         """What `write_action` was given."""
         return [line["action"] for line in self._lines if "action" in line]
 
+    def write_withdrawn(self, bar: dict[str, str]) -> None:
+        """Append a bar that the exchange was told to withdraw."""
+        self._file.write(json.dumps({"withdrawn": bar}) + "\n")
+        self._file.flush()
+
+    def withdrawn(self) -> list[dict[str, str]]:
+        """What `write_withdrawn` was given."""
+        return [line["withdrawn"] for line in self._lines if "withdrawn" in line]
+
     def clock(self) -> datetime | None:
         """Where the clock stood last; None if it was never moved by hand."""
         stood = [line["clock"] for line in self._lines if "clock" in line]
@@ -145,12 +154,12 @@ class Journal:
 
 
 def compact(lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The lines that still count: the last of each order, every burnt id and action, the last accounts and clock."""
+    """The lines that still count: the last of each order, the last accounts and clock, and everything told but once."""
     accounts: dict[str, Any] = {}
     kept: dict[str, dict[str, Any]] = {}
     for line in lines:
         if "market" not in line:
-            kept["clock" if "clock" in line else f"action {json.dumps(line['action'], sort_keys=True)}"] = line
+            kept["clock" if "clock" in line else json.dumps(line, sort_keys=True)] = line
             continue
         market = line["market"]
         accounts[market] = line["account"]

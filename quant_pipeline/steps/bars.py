@@ -118,7 +118,7 @@ def _numbers(
     restated: int,
 ) -> dict[str, Number]:
     numbers: dict[str, Number] = {"bars_inserted": collected.inserted, "bars_changed": collected.changed}
-    numbers["restated"] = restated
+    numbers |= {"bars_withdrawn": collected.withdrawn, "restated": restated}
     numbers |= {"violations": len(violations), "unexplained_jumps": len(judged.jumps)}
     numbers |= {
         "holes": len(judged.holes),

@@ -1,11 +1,12 @@
 """Fetching bars from a venue into storage: which spans are asked for, and that only closed bars are kept.
 
-What is stored is keyed by the time the venue returned. Whether the stored bars are good is said by `bars.py`.
+What is stored is keyed by the time the venue returned. Whether the stored bars are good is said by `bars.py`, which of
+them the venue has withdrawn by `withdrawn.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -19,7 +20,8 @@ from quant_pipeline.steps.coverage import record_fetched
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.steps.timing import bar_closes, session_span, session_starts
-from quant_pipeline.storage.bars import upsert_bars
+from quant_pipeline.steps.withdrawn import ADJUSTMENT, given_before, withdraw
+from quant_pipeline.storage.bars import last_bars, upsert_bars
 from quant_pipeline.storage.changes import bar_ends
 from quant_pipeline.storage.coverage import read_coverage
 from quant_pipeline.storage.partitions import ensure_months_ahead
@@ -30,12 +32,18 @@ Progress = Callable[[str, float], None]
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What a collection changed: bars new, bars with other values than before, bars seen again unchanged."""
+    """What a collection changed: bars new, bars with other values than before, bars seen again unchanged.
+
+    `withdrawn` bars are deleted because the venue has them no more, `doubts` say which ones it did not give and why
+    they were kept.
+    """
 
     inserted: int = 0
     changed: int = 0
     unchanged: int = 0
     requested_spans: int = 0
+    withdrawn: int = 0
+    doubts: tuple[str, ...] = ()
 
     def __add__(self, other: Collected) -> Collected:
         """The sum of two collections."""
@@ -44,6 +52,8 @@ class Collected:
             self.changed + other.changed,
             self.unchanged + other.unchanged,
             self.requested_spans + other.requested_spans,
+            self.withdrawn + other.withdrawn,
+            self.doubts + other.doubts,
         )
 
 
@@ -56,10 +66,10 @@ def collect_recent(desk: Desk, market: MarketSettings, session: date, context: R
     ensure_months_ahead(desk.db, context.now)
     interval = market.base_interval
     floor = session_starts(calendar.previous_session(market.market.calendar, session))
-    recheck = market.recheck_bars * timedelta(seconds=interval_seconds(interval))
     known = _known_until(desk, market, interval, floor, context)
-    starts = [max(floor, known[s] - recheck) if s in known else floor for s in _symbols(market, context)]
-    return _fetch(desk, market, interval, _symbols(market, context), min(starts), context)
+    again = _asked_again_from(desk, market, interval, known, floor, context)
+    starts = [again.get(symbol, floor) for symbol in _symbols(market, context)]
+    return fetch(desk, market, interval, _symbols(market, context), min(starts), context)
 
 
 def collect_sessions(
@@ -78,11 +88,70 @@ def collect_sessions(
         symbols = chunk.symbols[0] if len(chunk.symbols) == 1 else f"{len(chunk.symbols)} symbols"
         progress(f"{chunk.interval} bars of {symbols} from {first} to {last}", done / rows)
         start, end = session_span(first, last)
-        total += _fetch(desk, market, chunk.interval, chunk.symbols, start, context, end=end)
+        total += fetch(desk, market, chunk.interval, chunk.symbols, start, context, end=end)
         done += chunk.rows
     if chunks:
-        progress(f"{total.inserted} bars new, {total.changed} changed", 1.0)
+        withdrawn = f", {total.withdrawn} withdrawn" if total.withdrawn else ""
+        progress(f"{total.inserted} bars new, {total.changed} changed{withdrawn}", 1.0)
     return total
+
+
+def fetch(
+    desk: Desk,
+    market: MarketSettings,
+    interval: str,
+    symbols: Sequence[str],
+    start: datetime,
+    context: RunContext,
+    *,
+    end: datetime | None = None,
+) -> Collected:
+    """Ask for the bars of [start, end), at most up to now, and store what the venue says: also that a bar is no more."""
+    stop = min(end, context.now) if end is not None else context.now
+    if start >= stop:
+        return Collected()
+    held = given_before(desk, market, interval, symbols, start, stop)
+    frame = desk.venue(market).data.bars(symbols, interval, start, stop)
+    closes = bar_closes(market, frame["ts"], interval)
+    closed = frame[closes <= np.datetime64(context.now.replace(tzinfo=None), "ns")].reset_index(drop=True)
+    change = upsert_bars(
+        desk.db,
+        market.name,
+        interval,
+        closed,
+        source=market.market.venue,
+        feed=market.feed,
+        adjustment=ADJUSTMENT,
+        at=context.now,
+    )
+    gone = withdraw(desk, market, interval, held, frame, context.now)
+    record_fetched(desk, market, interval, symbols, start, stop, context.now)
+    return Collected(change.inserted, change.changed, change.unchanged, 1, gone.deleted, gone.doubts)
+
+
+def _asked_again_from(
+    desk: Desk,
+    market: MarketSettings,
+    interval: str,
+    known: Mapping[str, datetime],
+    floor: datetime,
+    context: RunContext,
+) -> dict[str, datetime]:
+    """Where the re-check of each symbol begins that is known up to `floor`, the session before, at least.
+
+    Daily bars are counted, because a weekend is no re-check. They may lie before `floor`: only what has bars on both
+    sides in an answer can be seen to be withdrawn.
+    """
+    if interval != "1d":
+        recheck = market.recheck_bars * timedelta(seconds=interval_seconds(interval))
+        return {symbol: max(floor, last - recheck) for symbol, last in known.items()}
+    recent = [symbol for symbol, last in known.items() if last >= floor]
+    bars = last_bars(desk.db, market.name, interval, recent, market.recheck_bars + 1, context.now)
+    oldest = floor - timedelta(days=2 * market.recheck_bars + 7)
+    return {
+        str(symbol): max(oldest, starts.to_pydatetime())
+        for symbol, starts in bars.groupby("symbol")["ts"].min().items()
+    }
 
 
 def _known_until(
@@ -108,36 +177,6 @@ def _known_until(
 
 def _symbols(market: MarketSettings, context: RunContext) -> tuple[str, ...]:
     return market.symbols if context.symbols is None else context.symbols
-
-
-def _fetch(
-    desk: Desk,
-    market: MarketSettings,
-    interval: str,
-    symbols: Sequence[str],
-    start: datetime,
-    context: RunContext,
-    *,
-    end: datetime | None = None,
-) -> Collected:
-    stop = min(end, context.now) if end is not None else context.now
-    if start >= stop:
-        return Collected()
-    frame = desk.venue(market).data.bars(symbols, interval, start, stop)
-    closes = bar_closes(market, frame["ts"], interval)
-    closed = frame[closes <= np.datetime64(context.now.replace(tzinfo=None), "ns")].reset_index(drop=True)
-    change = upsert_bars(
-        desk.db,
-        market.name,
-        interval,
-        closed,
-        source=market.market.venue,
-        feed=market.feed,
-        adjustment="raw",
-        at=context.now,
-    )
-    record_fetched(desk, market, interval, symbols, start, stop, context.now)
-    return Collected(change.inserted, change.changed, change.unchanged, 1)
 
 
 def _uncovered(

@@ -65,6 +65,10 @@ class Plain:
         self, venue: WrittenData, symbols: Sequence[str], start: datetime, stop: datetime, now: datetime, *, fill: bool
     ) -> None:
         """The venue was asked for a span; `fill`: what is stored stays."""
+        gone = [] if fill else [key for symbol in symbols for key in self._withdrawn(venue, symbol, start, stop)]
+        for key in gone:
+            del self.stored[key]
+            self.of_venue.remove(key)
         for (symbol, ts), value in venue.bars_of.items():
             closed = ts + HOUR <= now
             if symbol in symbols and start <= ts < stop and closed and not (fill and (symbol, ts) in self.stored):
@@ -77,6 +81,18 @@ class Plain:
             for symbol in symbols:
                 self._asked((session, symbol), first, start, min(stop, first + 24 * HOUR))
                 self._settle((session, symbol), now)
+
+    def _withdrawn(self, venue: WrittenData, symbol: str, start: datetime, stop: datetime) -> list[Slot]:
+        """Bars that the venue gave before and gives no more, where its answer goes on before and after them."""
+        given = [ts for name, ts in venue.bars_of if name == symbol and start <= ts < stop]
+        gone = []
+        for name, ts in self.of_venue:
+            if name == symbol and start <= ts < stop and ts not in given:
+                before = any(other < ts for other in given)
+                after = any(other > ts for other in given)
+                if before and after:
+                    gone.append((name, ts))
+        return gone if len(gone) <= len(given) else []
 
     def _asked(self, key: tuple[date, str], first: datetime, start: datetime, stop: datetime) -> None:
         before = self.boundary.get(key)

@@ -16,8 +16,8 @@ from pandas.testing import assert_frame_equal
 
 from quant_pipeline.importers.store import import_files
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps.collect import collect_recent, collect_sessions
-from quant_pipeline.steps.coverage import record_fetched, recount, session_slots
+from quant_pipeline.steps.collect import collect_recent, collect_sessions, fetch
+from quant_pipeline.steps.coverage import recount, session_slots
 from quant_pipeline.steps.desk import Desk, Venue
 from quant_pipeline.steps.repair import repair_sessions
 from quant_pipeline.steps.tables import RunContext
@@ -39,15 +39,17 @@ _relaxed = settings(
 _hours = st.integers(0, len(SLOTS) - 1)
 _some_hours = st.sets(_hours, min_size=1, max_size=len(SLOTS))
 _neighbours = st.tuples(_hours, st.integers(2, 12)).map(lambda span: set(range(span[0], min(sum(span), len(SLOTS)))))
+_span = st.tuples(_hours, st.integers(1, 40))
 _step = st.one_of(
     st.tuples(st.just("tick"), st.just(None)),
     st.tuples(st.just("collect"), st.sets(st.sampled_from(DAYS), min_size=1)),
     st.tuples(st.just("repair"), st.sets(st.sampled_from(DAYS), min_size=1)),
     st.tuples(st.just("import"), _some_hours | _neighbours),
     st.tuples(st.just("import_newest"), st.integers(2, 6)),
-    st.tuples(st.just("fetch"), st.tuples(_hours, st.integers(1, 40))),
+    st.tuples(st.just("fetch"), _span),
     st.tuples(st.just("delete"), _some_hours),
     st.tuples(st.just("restate"), _hours),
+    st.tuples(st.just("withdraw"), _some_hours | _neighbours),
 )
 
 
@@ -89,9 +91,15 @@ class Run:
         elif what == "import_newest":
             self._import([slot for slot in SLOTS if slot + HOUR <= now][-detail:], now)
         elif what == "fetch":
-            self._fetch(SLOTS[detail[0]], SLOTS[detail[0]] + detail[1] * HOUR, now)
+            # Any span, as no collection would choose it.
+            start = SLOTS[detail[0]]
+            fetch(self.desk, self.market, "1h", self.symbols, start, context, end=start + detail[1] * HOUR)
         elif what == "delete":
             self._delete([SLOTS[n] for n in sorted(detail)], now)
+        elif what == "withdraw":
+            # The second coin's bars stay: each symbol is judged by itself.
+            for n in detail:
+                self.venue.bars_of.pop((self.symbols[0], SLOTS[n]), None)
         else:
             self.venue.bars_of[self.symbols[0], SLOTS[detail]] = 500.0 + detail
         for symbols, _, start, stop in self.venue.asked:
@@ -110,16 +118,6 @@ class Run:
             (result,) = import_files(self.desk.db, [path], at=now, symbol=symbol, interval="1h", tz="UTC")
             assert result.outcome == "stored", result.reason
             self.plain.imported({(symbol, slot): price for slot, price in prices.items()}, now)
-
-    def _fetch(self, start: datetime, end: datetime, now: datetime) -> None:
-        """Any span, as no collection would choose it."""
-        stop = min(end, now)
-        if start >= stop:
-            return
-        frame = self.venue.bars(self.symbols, "1h", start, stop)
-        closed = frame[frame["ts"] + HOUR <= now].reset_index(drop=True)
-        upsert_bars(self.desk.db, KRW, "1h", closed, source="upbit", feed="upbit", adjustment="raw", at=now)
-        record_fetched(self.desk, self.market, "1h", self.symbols, start, stop, now)
 
     def _delete(self, slots: list[datetime], now: datetime) -> None:
         keys = hourly(((symbol, slot), 1.0) for symbol in self.symbols for slot in slots)
@@ -160,6 +158,29 @@ def test_bars_and_coverage_equal_a_plain_account_of_what_happened(
         now = min(now + timedelta(minutes=minutes), END + 3 * HOUR)
         run.do(what, detail, now)
         run.compare(now)
+
+
+@settings(_relaxed, max_examples=40)
+@given(
+    imported=st.sets(_hours, max_size=40),
+    steps=st.lists(
+        st.tuples(st.just("withdraw"), _some_hours | _neighbours)
+        | st.tuples(st.just("restate"), _hours)
+        | st.tuples(st.just("fetch"), _span),
+        min_size=3,
+        max_size=12,
+    ),
+)
+def test_of_what_a_venue_takes_back_exactly_what_is_certain_is_deleted(
+    desk: Desk, tmp_path: Path, imported: set[int], steps: list[tuple[str, Any]]
+) -> None:
+    """Days that are stored, some hours of them from a file; then the venue changes its mind and is asked again."""
+    run = Run(desk, imported, tmp_path)
+    run.do("collect", set(DAYS), END)
+    run.do("import", imported, END)
+    for what, detail in [*steps, ("fetch", (0, len(SLOTS)))]:
+        run.do(what, detail, END)
+        run.compare(END)
 
 
 @_relaxed

@@ -23,6 +23,7 @@ from quant_pipeline.steps.collect import Collected, Progress, collect_recent, co
 from quant_pipeline.steps.collect_actions import CollectedActions, collect_actions
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.facts import record_facts
 from quant_pipeline.steps.freshness import Freshness, freshness
 from quant_pipeline.steps.quality import Judged, judge
 from quant_pipeline.steps.repair import GivenUp, given_up, repair_sessions
@@ -40,7 +41,7 @@ from quant_pipeline.steps.tables import (
 )
 from quant_pipeline.steps.timing import session_column
 from quant_pipeline.storage.coverage import read_coverage
-from quant_pipeline.storage.touched import Touched, settle_touched, touched_bars
+from quant_pipeline.storage.touched import FACTS, Touched, settle_touched, touched_bars
 from quant_pipeline.storage.version_marks import newest_version
 from quant_pipeline.storage.versions import current_versions, put_versions
 
@@ -196,7 +197,7 @@ def _record(
     seen: Sequence[Touched],
     context: RunContext,
 ) -> int:
-    """Record versions of what is known, and what was restated; returns how many events that were.
+    """Record versions of what is known and said, and what was restated; returns how many events that were.
 
     A symbol's session that nobody has fetched or imported yet has no version: its first bars are no restatement.
     """
@@ -206,6 +207,8 @@ def _record(
     covered = {(r.session, r.symbol) for r in read_coverage(desk.db, market.name, symbols, sessions[0], sessions[-1])}
     known = sorted(wanted & (covered | stored.keys() | hashes.keys()))
     inputs = {key: hashes.get(key, combine_hashes()) for key in known}
+    told = record_facts(desk, market, sessions, symbols, stored, context)
+    seen = (*(row for row in seen if row.interval != FACTS), *told)
     restated = find_restated(desk, market, frame, inputs, stored, seen)
     made = Made(after, {key: (key[0], key[0]) for key in known})
     rows = new_versions(market.name, STEP, hashes, inputs, desk.core_hash, "", context, made)

@@ -37,7 +37,7 @@ from quant_pipeline.steps.tables import (
     windows_of,
     write_step,
 )
-from quant_pipeline.storage.bar_quality import read_quality
+from quant_pipeline.storage.bar_quality import BarQuality, read_quality
 from quant_pipeline.storage.changes import latest_decision_ids
 from quant_pipeline.storage.decisions import Decision, append_decisions
 from quant_pipeline.storage.version_marks import newest_version
@@ -136,9 +136,13 @@ def _input_versions(desk: Desk, market: MarketSettings, sessions: Sequence[date]
 
 
 def _bad_rules(desk: Desk, market: MarketSettings, sessions: Sequence[date]) -> dict[Key, str]:
-    """The rules for which bars of a (session, symbol) are not believed."""
+    """The rules for which bars of a (session, symbol) are not believed, and from when on if not all of them are."""
     found = read_quality(desk.db, market.name, None, sessions[0], sessions[-1], found_only=True) if sessions else ()
-    return {(verdict.session, verdict.symbol): verdict.rules for verdict in found if verdict.status == "bad"}
+    return {(verdict.session, verdict.symbol): _bad_part(verdict) for verdict in found if verdict.status == "bad"}
+
+
+def _bad_part(verdict: BarQuality) -> str:
+    return verdict.rules if verdict.since is None else f"{verdict.rules} since {verdict.since.isoformat()}"
 
 
 def _inputs(

@@ -11,10 +11,21 @@ from quant_pipeline.core.indicators.compute import max_warmup
 from quant_pipeline.core.values import Book
 from quant_pipeline.markets import calendar
 from quant_pipeline.settings import MarketSettings
-from quant_pipeline.steps import bars, decisions, features, finetuning, indicators, performance, predictions, signals
+from quant_pipeline.steps import (
+    bars,
+    decisions,
+    facts,
+    features,
+    finetuning,
+    indicators,
+    performance,
+    predictions,
+    signals,
+)
 from quant_pipeline.steps import training as models
 from quant_pipeline.steps.decision_bars import decision_bars
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.facts import other_facts
 from quant_pipeline.steps.staleness import (
     NOTHING,
     NOW,
@@ -24,6 +35,7 @@ from quant_pipeline.steps.staleness import (
     by_month,
     for_all_symbols,
     newer_months,
+    newest_ages,
     verified,
 )
 from quant_pipeline.steps.tables import Key, RunContext, group_hashes
@@ -35,7 +47,7 @@ from quant_pipeline.storage.versions import current_versions
 
 
 def changed_bars(view: View) -> frozenset[Key]:
-    """The (session, symbol) whose decision bars are other than recorded, or new.
+    """The (session, symbol) whose decision bars, or what is said about them, are other than recorded, or new.
 
     What was written and gives the same decision bars is settled. So are bars before the first partition and on days that
     are no sessions, after they got a version like any other: windows hold them, though no run can name their day.
@@ -54,7 +66,7 @@ def changed_bars(view: View) -> frozenset[Key]:
             grouped.setdefault(month_of(row.session), []).append(row)
     for rows in grouped.values():
         sessions = sorted({row.session for row in rows})
-        changed |= _differing(view, sessions, {(row.session, row.symbol) for row in rows})
+        changed |= _differing(view, sessions, rows)
         settle_touched(desk.db, [row for row in rows if (row.session, row.symbol) not in changed])
     return frozenset(changed)
 
@@ -65,14 +77,16 @@ def _first_in_a_window(market: MarketSettings) -> date:
     return min(history_of(market).since(month_of(market.history_start), warmup) for warmup in warmups)
 
 
-def _differing(view: View, sessions: Sequence[date], keys: Collection[Key]) -> set[Key]:
-    """Those of `keys` without a version, or whose decision bars have another hash than theirs."""
+def _differing(view: View, sessions: Sequence[date], rows: Collection[Touched]) -> set[Key]:
+    """The keys of `rows` without a version, or whose decision bars or facts have another hash than theirs."""
+    keys = {(row.session, row.symbol) for row in rows}
     stored = current_versions(view.desk.db, view.market.name, bars.STEP, sessions)
     if all(key not in stored for key in keys):
-        return set(keys)
+        return keys
     frame = decision_bars(view.desk, view.market, sessions[0], sessions[-1], closed_by=view.now)
     hashes = group_hashes(frame)
-    return {key for key in keys if key not in stored or stored[key].content_hash != hashes.get(key, NOTHING)}
+    other = {key for key in keys if key not in stored or stored[key].content_hash != hashes.get(key, NOTHING)}
+    return other | other_facts(view.desk, view.market, rows, stored)
 
 
 def stale_indicators(view: View, changed: Collection[Key]) -> tuple[date, ...]:
@@ -90,7 +104,9 @@ def stale_features(view: View, changed: Collection[Key]) -> tuple[date, ...]:
 def _stale_windows(
     view: View, step: str, changed: Collection[Key], warmup: int, code: str, *, together: bool
 ) -> tuple[date, ...]:
-    ages = view.ages(bars.STEP) | {(month_of(session), symbol): NOW for session, symbol in changed}
+    ages = newest_ages(view.ages(bars.STEP), view.ages(facts.STEP)) | {
+        (month_of(session), symbol): NOW for session, symbol in changed
+    }
     history = history_of(view.market)
     if together:
         ages = for_all_symbols(ages, view.market.symbols)
@@ -146,7 +162,7 @@ def stale_decisions(view: View) -> tuple[date, date] | None:
         return None
     marks = view.marks(decisions.STEP)
     months: set[date] = set()
-    for step in decisions.INPUT_STEPS:
+    for step in (*decisions.INPUT_STEPS, facts.STEP):
         months |= newer_months(view.ages(step), marks, _same_month)
     missing = view.missing(decisions.STEP, bars.STEP, recorded[0])
     wanted = _with_content(view, decisions.current_inputs, bars.STEP)

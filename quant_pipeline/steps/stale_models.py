@@ -5,21 +5,21 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import date, timedelta
 
-from quant_pipeline.steps import bars, features, finetuning, training
+from quant_pipeline.steps import bars, facts, features, finetuning, training
 from quant_pipeline.steps.samples import training_sessions
 from quant_pipeline.steps.staleness import View, newer_months
 from quant_pipeline.steps.timing import next_month
 from quant_pipeline.storage.version_marks import Mark, MonthKey, changed_within, month_marks
 from quant_pipeline.storage.versions import current_versions
 
-_SOURCES = (bars.STEP, features.STEP)
+_SOURCES = (bars.STEP, facts.STEP, features.STEP)
 _EVER = date.max
 _UPDATE_REACH = timedelta(days=2 * finetuning.RECENT_SESSIONS)
 """Two calendar days for each session are always enough."""
 
 
 def stale_months(view: View) -> tuple[date, ...]:
-    """Months whose ensembles were trained on features or closes that changed since, or that lack one of a symbol.
+    """Months whose ensembles learned from features, closes or verdicts that changed since, or that lack one of a symbol.
 
     A month of which no ensemble was ever trained is not missed.
     """

@@ -138,6 +138,15 @@ def acted_months(view: View, marks: Mapping[MonthKey, Mark], reach: Callable[[da
     return found
 
 
+def newest_ages(*known: Mapping[MonthKey, int]) -> dict[MonthKey, int]:
+    """The newest change of each month and symbol of several steps."""
+    newest: dict[MonthKey, int] = {}
+    for ages in known:
+        for key, changed in ages.items():
+            newest[key] = max(changed, newest.get(key, 0))
+    return newest
+
+
 def for_all_symbols(ages: Mapping[MonthKey, int], symbols: Iterable[str]) -> dict[MonthKey, int]:
     """What changed for one symbol has changed for all of them."""
     newest: dict[date, int] = {}

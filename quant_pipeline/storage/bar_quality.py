@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
 from quant_pipeline.storage.staging import lock, run, stage
+from quant_pipeline.storage.touched import note_facts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -16,12 +17,19 @@ if TYPE_CHECKING:
     from quant_pipeline.storage.database import Database
 
 Status = Literal["ok", "suspect", "broken", "bad"]
+HOLDING: tuple[Status, ...] = ("bad", "broken")
+"""Verdicts that change what is traded or learned; the others are only reported."""
 
 _STAGED = """
 market text, session date, symbol text, status text, rules text, since timestamptz, detail text, checked_at timestamptz
 """
 _KEY = ("market", "session", "symbol")
 _SAID = ("status", "rules", "since", "detail")
+_HELD = "CASE WHEN {0}.status IN ('bad', 'broken') THEN concat_ws('|', {0}.status, {0}.rules, {0}.since) END"
+_OTHER_VERDICT = f"""
+SELECT s.market, s.session, s.symbol FROM staged s LEFT JOIN bar_quality q USING (market, session, symbol)
+WHERE {_HELD.format("q")} IS DISTINCT FROM {_HELD.format("s")}
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +52,10 @@ class BarQuality:
 
 
 def record_quality(db: Database, rows: Iterable[BarQuality]) -> int:
-    """Store verdicts, each replacing the one before where it says something else; returns how many were given."""
+    """Store verdicts, each replacing the one before where it says something else; returns how many were given.
+
+    A verdict that changes what is traded or learned is noted in `bars_touched`.
+    """
     given = {(row.market, row.session, row.symbol): row for row in rows}
     if not given:
         return 0
@@ -55,6 +66,7 @@ def record_quality(db: Database, rows: Iterable[BarQuality]) -> int:
         for market in sorted({row.market for row in given.values()}):
             lock(cursor, f"quality/{market}")
         stage(cursor, "staged", _STAGED, _arrow([given[key] for key in sorted(given)]))
+        note_facts(cursor, _OTHER_VERDICT)
         run(
             cursor,
             f"INSERT INTO bar_quality ({', '.join(names)}) SELECT {', '.join(names)} FROM staged"

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
 from quant_pipeline.storage.staging import lock, run, stage
+from quant_pipeline.storage.touched import note_facts
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,6 +25,14 @@ fetched_to timestamptz
 _KEY = ("market", "interval", "session", "symbol")
 # What the venue was asked for stays asked for, whoever looks next.
 _MERGED = {"fetched_to": "greatest(coverage.fetched_to, excluded.fetched_to)"}
+# Features mix no volumes of two feeds: what names another feed than before for bars that are there is told.
+_OTHER_FEED = """
+SELECT s.market, s.session, s.symbol FROM staged s
+LEFT JOIN coverage c
+  ON c.market = s.market AND c.interval = s.interval AND c.session = s.session AND c.symbol = s.symbol
+WHERE coalesce(c.checked_at <= s.checked_at, true)
+  AND (CASE WHEN c.present > 0 THEN c.feed END) IS DISTINCT FROM (CASE WHEN s.present > 0 THEN s.feed END)
+"""
 # A session counts as settled by the base bars where there are any, else by any interval that explains all of it.
 _OPEN = """
 SELECT session, symbol
@@ -69,7 +78,10 @@ class Coverage:
 
 
 def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
-    """Store the rows, each replacing an earlier check's row, never a later one's; returns how many were given."""
+    """Store the rows, each replacing an earlier check's row, never a later one's; returns how many were given.
+
+    Another feed of bars that are there is noted in `bars_touched`.
+    """
     given = {(row.market, row.interval, row.session, row.symbol): row for row in rows}
     if not given:
         return 0
@@ -79,6 +91,7 @@ def record_coverage(db: Database, rows: Iterable[Coverage]) -> int:
         for market in sorted({row.market for row in given.values()}):
             lock(cursor, f"coverage/{market}")
         stage(cursor, "staged", _STAGED, _arrow([given[key] for key in sorted(given)]))
+        note_facts(cursor, _OTHER_FEED)
         run(
             cursor,
             f"INSERT INTO coverage ({', '.join(names)}) SELECT {', '.join(names)} FROM staged"

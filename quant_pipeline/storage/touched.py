@@ -1,6 +1,7 @@
 """Which sessions of which symbols had bars written since the bars step last looked at them; a queue, not a history.
 
-Every write of bars adds to it in its own transaction; who has looked takes off what was not written again meanwhile.
+Every write of bars adds to it in its own transaction, and so does what says something else about them (`FACTS`); who has
+looked takes off what was not written again meanwhile.
 """
 
 from __future__ import annotations
@@ -12,13 +13,16 @@ from typing import TYPE_CHECKING
 from sqlalchemy import text
 
 from quant_pipeline.storage.sql import columns_of, records, select_list
-from quant_pipeline.storage.staging import lock, run, stage
+from quant_pipeline.storage.staging import lock, query, run, stage
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from quant_pipeline.storage.database import Database
     from quant_pipeline.storage.staging import Cursor
+
+FACTS = ""
+"""The interval of a row that is about no bars but about what is said of them: their feed, the verdict on them."""
 
 # `different` holds the bars of a write: symbol, ts, and whether the bar was known before.
 _NOTE = """
@@ -34,6 +38,14 @@ FROM (
 ON CONFLICT (market, session, symbol, interval) DO UPDATE SET
     changed = t.changed + excluded.changed, inserted = t.inserted + excluded.inserted,
     deleted = t.deleted + excluded.deleted, first_ts = least(t.first_ts, excluded.first_ts), mark = excluded.mark
+"""
+
+_NOTE_FACTS = """
+INSERT INTO bars_touched AS t (market, session, symbol, interval, changed, inserted, deleted, first_ts, mark)
+SELECT said.market, said.session, said.symbol, $1, 0, 0, 0, said.session::timestamp AT TIME ZONE 'UTC',
+       nextval('bars_touched_mark')
+FROM (SELECT DISTINCT market, session, symbol FROM said_anew) AS said ORDER BY said.market, said.session, said.symbol
+ON CONFLICT (market, session, symbol, interval) DO UPDATE SET mark = excluded.mark
 """
 
 # Another mark: bars were written after they were looked at, so somebody has to look again.
@@ -52,7 +64,7 @@ first_ts timestamptz, mark int8
 class Touched:
     """Bars of one symbol's session written since somebody looked: how many of each kind, and the first start (UTC).
 
-    `mark` is another one after each write.
+    A row of interval `FACTS` counts none. `mark` is another one after each write.
     """
 
     market: str
@@ -70,6 +82,16 @@ def note_touched(cursor: Cursor, market: str, interval: str, session_zone: str, 
     """Add the rows of the temporary table `different`, in the transaction that writes these bars."""
     lock(cursor, f"touched/{market}")
     run(cursor, _NOTE, (market, interval, session_zone, deleted))
+
+
+def note_facts(cursor: Cursor, changed: str) -> None:
+    """Add what a query finds (`market`, `session`, `symbol`), in the transaction that says something else about it."""
+    run(cursor, f"CREATE TEMP TABLE said_anew ON COMMIT DROP AS {changed}")
+    markets = query(cursor, "SELECT DISTINCT market FROM said_anew ORDER BY market").column(0).to_pylist()
+    for market in markets:
+        lock(cursor, f"touched/{market}")
+    if markets:
+        run(cursor, _NOTE_FACTS, (FACTS,))
 
 
 def touched_bars(

@@ -18,6 +18,7 @@ from quant_pipeline.steps import bars, decisions, features, finetuning, indicato
 from quant_pipeline.steps import training as models
 from quant_pipeline.steps import tuning as hyperparameters
 from quant_pipeline.steps.desk import Desk
+from quant_pipeline.steps.rejudged import outdated_verdicts
 from quant_pipeline.steps.stale import (
     changed_bars,
     stale_decisions,
@@ -60,11 +61,12 @@ def next_work(desk: Desk, market: MarketSettings, *, now: datetime) -> tuple[Wor
 
 def _sessions(view: View) -> tuple[Work, ...]:
     changed = changed_bars(view)
+    judged = outdated_verdicts(view.desk, view.market, changed, view.limit, view.now)
     described = stale_features(view, changed)
     computed = stale_indicators(view, changed)
     voted = [session for session in stale_signals(view) if session not in set(computed)]
     return (
-        *_ranges(view, "sessions", (bars.STEP,), {session for session, _ in changed}),
+        *_ranges(view, "sessions", (bars.STEP,), {session for session, _ in changed | judged}),
         *_ranges(view, "sessions", (indicators.STEP, signals.STEP), computed),
         *_ranges(view, "sessions", (signals.STEP,), voted),
         *_ranges(view, "sessions", (features.STEP,), described),

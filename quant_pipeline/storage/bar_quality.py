@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TYPE_CHECKING, Literal
 
+from sqlalchemy import text
+
 from quant_pipeline.storage.sql import as_utc, columns_of, records, select_list
 from quant_pipeline.storage.staging import lock, run, stage
 from quant_pipeline.storage.touched import note_facts
@@ -29,6 +31,13 @@ _HELD = "CASE WHEN {0}.status IN ('bad', 'broken') THEN concat_ws('|', {0}.statu
 _OTHER_VERDICT = f"""
 SELECT s.market, s.session, s.symbol FROM staged s LEFT JOIN bar_quality q USING (market, session, symbol)
 WHERE {_HELD.format("q")} IS DISTINCT FROM {_HELD.format("s")}
+"""
+_BEFORE_SPLIT = """
+SELECT DISTINCT q.session, q.symbol FROM bar_quality q JOIN corporate_actions a USING (market, symbol)
+WHERE q.market = :market AND q.symbol = ANY(CAST(:symbols AS text[])) AND q.status = 'bad'
+  AND :rule = ANY(string_to_array(q.rules, ','))
+  AND a.kind = 'split' AND a.known_at >= q.checked_at AND a.ex_date BETWEEN q.session - CAST(:days AS int) AND q.session
+ORDER BY q.session, q.symbol
 """
 
 
@@ -89,6 +98,17 @@ def read_quality(
     parameters = {"market": market, "start": start, "end": end, "symbols": None if symbols is None else list(symbols)}
     with db.begin() as connection:
         return records(connection, BarQuality, f"{sql} ORDER BY session, symbol", parameters)
+
+
+def judged_before_split(
+    db: Database, market: str, symbols: Sequence[str], rule: str, *, days: int
+) -> tuple[tuple[date, str], ...]:
+    """The (session, symbol) that are bad by `rule`, as was said before a split up to `days` earlier became known."""
+    with db.begin() as connection:
+        found = connection.execute(
+            text(_BEFORE_SPLIT), {"market": market, "symbols": list(symbols), "rule": rule, "days": days}
+        )
+        return tuple((row.session, row.symbol) for row in found)
 
 
 def _arrow(rows: list[BarQuality]) -> pa.Table:

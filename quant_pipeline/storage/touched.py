@@ -139,6 +139,6 @@ def take_off(cursor: Cursor, seen: Sequence[Touched]) -> None:
 def count_touched(db: Database, market: str) -> int:
     """How many symbols' sessions of a market wait to be looked at, whatever the settings list."""
     with db.begin() as connection:
-        sql = text("SELECT count(*) FROM bars_touched WHERE market = :market")
+        sql = text("SELECT count(DISTINCT (session, symbol)) FROM bars_touched WHERE market = :market")
         found: int = connection.execute(sql, {"market": market}).scalar_one()
     return found

@@ -10,7 +10,7 @@ from dagster._core.definitions.unresolved_asset_job_definition import Unresolved
 
 from quant_pipeline.assets.reporting import PHASE_TAG
 from quant_pipeline.assets.spec import asset_key
-from quant_pipeline.resources import DeskProvider
+from quant_pipeline.resources import DeskProvider, RunOptions
 from quant_pipeline.runs import IN_PROGRESS, job_name, range_tags, run_in_progress
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.dependants import Work, next_work
@@ -57,13 +57,17 @@ def changed_bars_sensor(
 
 
 def work_request(market: MarketSettings, work: Work, since: str) -> dg.RunRequest:
-    """The run that does a piece of recomputing; `since` tells it from the same one at another time."""
+    """The run that does a piece of recomputing; `since` tells it from the same one at another time.
+
+    It is made of what is stored, so a venue that does not answer holds nothing up, and nothing it says is mixed in.
+    """
     name = f"{market.name}:{work.phase}:{'+'.join(work.steps)}:{work.first}:{work.last}:{since}"
     tags = {**range_tags(work.first, work.last), RESTATE_TAG: market.name, PHASE_TAG: work.phase}
     return dg.RunRequest(
         run_key=name,
         job_name=job_of(market, work),
         tags=tags,
+        run_config=dg.RunConfig(resources={"options": RunOptions(collect=False)}),
         asset_selection=[asset_key(market.name, step) for step in work.steps],
     )
 

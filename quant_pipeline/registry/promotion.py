@@ -6,7 +6,7 @@ The champion is the version that serves the newest span. PostgreSQL's events dec
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from quant_pipeline.registry.errors import RegistryError
 from quant_pipeline.registry.mlflow_registry import CHAMPION
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from quant_pipeline.registry.mlflow_registry import ModelRegistry
     from quant_pipeline.storage.database import Database
+
+
+RETIRED: Final = "retired"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +59,34 @@ def promote_newest(
     if best.status != "promoted":
         add_model_event(db, best.id, "promoted", at, actor, "newest accepted version")
     return champion(db, market, symbol)
+
+
+def serve_again(
+    db: Database, registry: ModelRegistry | None, version: ModelVersion, *, at: datetime, actor: str = "pipeline"
+) -> None:
+    """Let a version serve its span again that was made a second time, from the same rows, after another had taken over.
+
+    Nothing happens if it never passed the gate, was taken out of service by a person, or serves already.
+    """
+    present = resolve_model(db, version.market, version.symbol, version.serves_from, name=ENSEMBLE)
+    if version.status not in {*SERVING, RETIRED} or (present is not None and present.id == version.id):
+        return
+    add_model_event(db, version.id, "accepted", at, actor, "made again from the same rows")
+    promote_newest(db, registry, version.market, version.symbol, at=at, actor=actor)
+
+
+def retire(
+    db: Database,
+    registry: ModelRegistry | None,
+    version: ModelVersion,
+    *,
+    at: datetime,
+    note: str,
+    actor: str = "pipeline",
+) -> None:
+    """Take a version out of service until it is made again, because what it was made from no longer serves."""
+    add_model_event(db, version.id, RETIRED, at, actor, note)
+    promote_newest(db, registry, version.market, version.symbol, at=at, actor=actor)
 
 
 def promote(

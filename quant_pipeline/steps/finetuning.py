@@ -12,6 +12,8 @@ from quant_pipeline.core.models.samples import NotEnoughRowsError, Samples
 from quant_pipeline.core.models.trained import from_iso
 from quant_pipeline.core.models.update import fine_tune
 from quant_pipeline.markets import calendar
+from quant_pipeline.registry.names import ENSEMBLE
+from quant_pipeline.registry.promotion import retire, serve_again
 from quant_pipeline.registry.service import ModelSpan, register_ensemble
 from quant_pipeline.registry.serving import LoadedModels
 from quant_pipeline.settings import MarketSettings
@@ -28,8 +30,9 @@ from quant_pipeline.steps.tables import (
     record_versions,
 )
 from quant_pipeline.steps.timing import month_of, next_month
-from quant_pipeline.storage.models import ModelVersion, list_model_versions
+from quant_pipeline.storage.models import ModelVersion, serving_versions
 from quant_pipeline.storage.version_marks import confirm_versions, newest_version
+from quant_pipeline.storage.versions import current_versions
 
 STEP = "model_update"
 RECENT_SESSIONS = 60
@@ -48,10 +51,15 @@ def _update_session(desk: Desk, market: MarketSettings, session: date, context: 
     counts = {"accepted": 0, "rejected": 0, "not_trainable": 0, "no_model": len(market.symbols) - len(bases)}
     hashes: list[str] = []
     made: list[tuple[TrainingData, ModelVersion | None]] = []
+    stored = current_versions(desk.db, market.name, STEP, [session])
     # An update continues a model that had enough sessions; whether these few are enough is said by `fine_tune`.
     for data in training_data(desk, market, recent, sorted(bases), context, least=1):
         version = _update(desk, market, session, data, bases[data.symbol], context)
         made.append((data, version))
+        _retire_others(desk, market, session, bases[data.symbol], context)
+        known = stored.get((session, data.symbol))
+        if version is not None and known is not None and known.content_hash != version.content_hash:
+            serve_again(desk.db, desk.registry, version, at=context.now)
         if version is None:
             counts["not_trainable"] += 1
             continue
@@ -64,9 +72,12 @@ def _update_session(desk: Desk, market: MarketSettings, session: date, context: 
 
 def _bases(desk: Desk, market: MarketSettings, session: date) -> dict[str, ModelVersion]:
     """For each symbol the ensemble trained from scratch that serves the session's month."""
-    found = list_model_versions(desk.db, market.name, month=base_month(market, session))
-    usable = [v for v in found if v.metrics.get("base") is None and v.status in ("accepted", "promoted")]
-    return {v.symbol: v for v in sorted(usable, key=lambda v: (v.created_at, v.id)) if v.symbol in market.symbols}
+    month = base_month(market, session)
+    bases: dict[str, ModelVersion] = {}
+    for version in serving_versions(desk.db, market.name, market.symbols, month, month, name=ENSEMBLE):
+        if version.month == month and version.metrics.get("base") is None:
+            bases.setdefault(version.symbol, version)
+    return bases
 
 
 def base_month(market: MarketSettings, session: date) -> date:
@@ -134,6 +145,18 @@ def _update(
         window_from=_earliest(base, data),
     )
     return register_ensemble(desk.db, desk.lake, desk.registry, tuned, span, at=context.now)
+
+
+def _retire_others(desk: Desk, market: MarketSettings, session: date, base: ModelVersion, context: RunContext) -> None:
+    """Updates after this session that continue another ensemble than the one in force: they would serve in its stead.
+
+    That is so even if no new update could be made, or none that is better than the ensemble itself.
+    """
+    following = calendar.next_session(market.market.calendar, session)
+    for other in serving_versions(desk.db, market.name, [base.symbol], following, following, name=ENSEMBLE):
+        if other.serves_from == following and other.metrics.get("base") not in (None, base.content_hash):
+            note = f"continues an ensemble that {base.id} has replaced"
+            retire(desk.db, desk.registry, other, at=context.now, note=note)
 
 
 def _earliest(base: ModelVersion, data: TrainingData) -> date | None:

@@ -11,6 +11,7 @@ from quant_pipeline.core.identity import code_hash, combine_hashes
 from quant_pipeline.core.models.ensemble import train_ensemble
 from quant_pipeline.core.models.samples import NotEnoughRowsError
 from quant_pipeline.core.models.trained import FeatureSet, Horizon
+from quant_pipeline.registry.promotion import serve_again
 from quant_pipeline.registry.service import ModelSpan, register_ensemble
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
@@ -68,6 +69,7 @@ def _train_month(desk: Desk, market: MarketSettings, month: date, context: RunCo
             reused.append((month, data.symbol))
             continue
         trained.append(_train(desk, market, data, month, inputs, context))
+        _serve(desk, trained[-1].version, known, context)
     _record(desk, market, month, trained, after, context)
     confirm_versions(desk.db, market.name, STEP, reused, after, context.now)
     return _outcome(desk, market, month, trained, len(reused))
@@ -113,6 +115,12 @@ def _train(
     version = register_ensemble(desk.db, desk.lake, desk.registry, ensemble, span, at=context.now)
     window = None if data.window_from is None else (data.window_from, training_sessions(market, month)[-1])
     return _Trained(data.symbol, inputs, version, window=window)
+
+
+def _serve(desk: Desk, version: ModelVersion | None, known: Version | None, context: RunContext) -> None:
+    """Rows that are what they once were give the very version of then, which another has replaced since."""
+    if version is not None and known is not None and known.content_hash != version.content_hash:
+        serve_again(desk.db, desk.registry, version, at=context.now)
 
 
 def _why_not(data: TrainingData, needed: int) -> str:

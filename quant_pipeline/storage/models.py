@@ -33,6 +33,7 @@ __all__ = [
     "put_hyperparameters",
     "resolve_model",
     "resolve_models",
+    "serving_versions",
     "set_mlflow_version",
 ]
 
@@ -173,17 +174,7 @@ def resolve_models(
     """
     if not servings:
         return {}
-    parameters = {
-        "market": market,
-        "symbols": list(symbols),
-        "first": min(servings),
-        "last": max(servings),
-        "known_at": as_utc(known_at, "known_at") if known_at is not None else "infinity",
-        "serving": sorted(SERVING),
-        "name": name,
-    }
-    with db.begin() as connection:
-        candidates = records(connection, ModelVersion, _CANDIDATES, parameters)
+    candidates = serving_versions(db, market, symbols, min(servings), max(servings), known_at, name=name)
     by_symbol = {symbol: list(group) for symbol, group in groupby(candidates, key=lambda version: version.symbol)}
     found: dict[tuple[date, str], ModelVersion] = {}
     for symbol, versions in by_symbol.items():
@@ -196,6 +187,30 @@ def resolve_models(
             if best is not None:
                 found[serving, symbol] = best
     return found
+
+
+def serving_versions(
+    db: Database,
+    market: str,
+    symbols: Sequence[str],
+    first: date,
+    last: date,
+    known_at: datetime | None = None,
+    *,
+    name: str | None = None,
+) -> tuple[ModelVersion, ...]:
+    """All that may serve some session from `first` to `last`: by symbol, those that `resolve_models` prefers first."""
+    parameters = {
+        "market": market,
+        "symbols": list(symbols),
+        "first": first,
+        "last": last,
+        "known_at": as_utc(known_at, "known_at") if known_at is not None else "infinity",
+        "serving": sorted(SERVING),
+        "name": name,
+    }
+    with db.begin() as connection:
+        return records(connection, ModelVersion, _CANDIDATES, parameters)
 
 
 def model_version(db: Database, version_id: str) -> ModelVersion | None:

@@ -13,9 +13,9 @@ from quant_pipeline.runtime.numba_cache import set_numba_cache_dir
 
 pytest_plugins = ["quant_pipeline_tests.postgres"]
 
-# Keeps compiled kernels between runs, named by their sources, and fixes BLAS to one thread. At import, not in
-# `pytest_configure`: the conftest of a folder that is run alone is imported before that, and numba with it.
-set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path.home() / ".cache" / "quant_pipeline_tests")))
+# The kernels that set-up has compiled, and BLAS with one thread. At import, not in `pytest_configure`: the conftest of a
+# folder that is run alone is imported before that, and numba with it.
+set_numba_cache_dir(Path(os.environ.get("QUANT_TEST_CACHE", Path(__file__).parents[1] / ".quant")))
 
 # A script that starts the tests in the background has SIGINT ignored; Dagster then ignores SIGTERM as well, and the
 # processes that tests start would inherit both and never be stopped.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 import pytest
 
@@ -41,16 +42,23 @@ def venues() -> Iterator[Mapping[str, ExchangeHandle]]:
         yield handles
 
 
-@pytest.fixture(scope="module", params=(US, KRW))
-def seen(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
-    postgres: Dsn,
-    venues: Mapping[str, ExchangeHandle],
-) -> Market:
-    """All changes of one market, each followed to its end once."""
-    name: str = request.param
-    return Market(name, followed(name, tmp_path_factory.mktemp(name), postgres, venues))
+@pytest.fixture(scope="module")
+def follow(
+    tmp_path_factory: pytest.TempPathFactory, postgres: Dsn, venues: Mapping[str, ExchangeHandle]
+) -> Callable[[str], Market]:
+    """All changes of a market, each followed to its end once, whatever the order of the tests."""
+
+    @cache
+    def seen(name: str) -> Market:
+        return Market(name, followed(name, tmp_path_factory.mktemp(name), postgres, venues))
+
+    return seen
+
+
+@pytest.fixture(params=(US, KRW))
+def seen(request: pytest.FixtureRequest, follow: Callable[[str], Market]) -> Market:
+    """One market and what became of its changes."""
+    return follow(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -18,13 +18,17 @@ from quant_pipeline.core.anchor import symbol_blocks
 type Times = npt.NDArray[np.datetime64]
 type BoolArray = npt.NDArray[np.bool_]
 
+MOST = 3
+"""Bars of a symbol that one answer can withdraw: venues take single bars back, while a page that is lost lacks many."""
+
 
 class Why(StrEnum):
     """Why bars that an answer does not contain are not taken for withdrawn; the value says it in words."""
 
     EMPTY = "the answer holds no bar of the symbol"
     EDGE = "the answer begins after them or ends before them"
-    SPARSE = "the answer lacks more bars than it holds"
+    MANY = "the answer lacks too many bars between others to be believed"
+    AGAIN = "the venue gave them when it was asked once more"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +65,30 @@ def absent_bars(held: pd.DataFrame, answer: pd.DataFrame) -> Absent:
         given = times.get(symbol, known[:0])
         missing = ~np.isin(known, given)
         inside = missing & _between(known, given)
-        believed = int(inside.sum()) <= len(given)
+        believed = int(inside.sum()) <= min(MOST, len(given))
         if believed:
             withdrawn[begin:end] = inside
         outside = Why.EDGE if len(given) else Why.EMPTY
-        for why, doubtful in ((outside, missing & ~inside), (Why.SPARSE, inside & (not believed))):
+        for why, doubtful in ((outside, missing & ~inside), (Why.MANY, inside & (not believed))):
             doubts += _doubt(symbol, why, known[doubtful])
     return Absent(withdrawn, tuple(doubts))
+
+
+def confirmed(held: pd.DataFrame, first: Absent, answer: pd.DataFrame) -> Absent:
+    """What two answers about the same bars withdraw both; what only the first one lacks is in doubt.
+
+    Args:
+        held: as for `absent_bars`.
+        first: what that found in the first answer.
+        answer: the second one, of the symbols of which the first withdraws bars.
+    """
+    again = absent_bars(held, answer)
+    doubts = list(first.doubts)
+    for symbol, begin, end in symbol_blocks(held):
+        here = np.zeros(len(held), np.bool_)
+        here[begin:end] = True
+        doubts += _doubt(symbol, Why.AGAIN, _times(held[first.withdrawn & ~again.withdrawn & here], 0, len(held)))
+    return Absent(first.withdrawn & again.withdrawn, tuple(doubts))
 
 
 def _times(frame: pd.DataFrame, begin: int, end: int) -> Times:

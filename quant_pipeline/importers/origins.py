@@ -16,7 +16,7 @@ _VENUES = frozenset(market.venue for market in MARKETS)
 def prefer(stored: Origin, given: Origin) -> Literal["stored", "given"] | None:
     """Which of two origins is the better one.
 
-    Raw before split-adjusted before unknown adjustment; then the market's own venue before other vendors; then feeds
+    Raw before split-adjusted before unknown adjustment; then the market's own venue, also in files, before others; then feeds
     of the whole market before those of one exchange before unknown ones; then by name, so that there is always one.
     """
     if stored == given:
@@ -29,4 +29,4 @@ def rank(origin: Origin) -> tuple[int, bool, int, Origin]:
     source, feed, adjustment = origin
     adjusted = _ADJUSTMENTS.index(adjustment) if adjustment in _ADJUSTMENTS else len(_ADJUSTMENTS)
     coverage = 0 if feed in _WHOLE_FEEDS else 1 + (feed == "unknown")
-    return adjusted, source not in _VENUES, coverage, origin
+    return adjusted, source.removesuffix("_file") not in _VENUES, coverage, origin

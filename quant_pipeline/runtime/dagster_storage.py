@@ -92,7 +92,9 @@ class _OwnMaterialization(threading.local):
         """Start to remember with a step's materialization of one partition; forget with anything that ends a step."""
         if event.dagster_event_type in _MATERIALIZED_OR_OVER:
             self.asked = self.answer = None
-        if event.dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION and event.dagster_event is not None:
+        if event.dagster_event is None or not event.run_id or not event.step_key:
+            return  # somebody reported a materialization by hand: there is no step, and no end of one
+        if event.dagster_event_type is dg.DagsterEventType.ASSET_MATERIALIZATION:
             key, partition = event.dagster_event.asset_key, event.dagster_event.partition
             if key is not None and partition is not None:
                 self.asked = AssetRecordsFilter(asset_key=key, asset_partitions=[partition])

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
+import pandas as pd
 
 from quant_pipeline.core.bars import interval_seconds
 from quant_pipeline.markets import calendar
@@ -111,7 +112,11 @@ def fetch(
     if start >= stop:
         return Collected()
     held = given_before(desk, market, interval, symbols, start, stop)
-    frame = desk.venue(market).data.bars(symbols, interval, start, stop)
+
+    def ask(some: Sequence[str]) -> pd.DataFrame:
+        return desk.venue(market).data.bars(some, interval, start, stop)
+
+    frame = ask(symbols)
     closes = bar_closes(market, frame["ts"], interval)
     closed = frame[closes <= np.datetime64(context.now.replace(tzinfo=None), "ns")].reset_index(drop=True)
     change = upsert_bars(
@@ -124,7 +129,7 @@ def fetch(
         adjustment=ADJUSTMENT,
         at=context.now,
     )
-    gone = withdraw(desk, market, interval, held, frame, context.now)
+    gone = withdraw(desk, market, interval, held, frame, context.now, ask=ask)
     record_fetched(desk, market, interval, symbols, start, stop, context.now)
     return Collected(change.inserted, change.changed, change.unchanged, 1, gone.deleted, gone.doubts)
 

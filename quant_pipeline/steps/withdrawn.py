@@ -5,13 +5,13 @@ Which absence is certain is decided by `core.absent`; asking the venue belongs t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 import pandas as pd
 
-from quant_pipeline.core.absent import Doubt, absent_bars
+from quant_pipeline.core.absent import Doubt, absent_bars, confirmed
 from quant_pipeline.settings import MarketSettings
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.storage.bars import delete_bars, read_bars
@@ -46,14 +46,31 @@ def given_before(
 
 
 def withdraw(
-    desk: Desk, market: MarketSettings, interval: str, held: pd.DataFrame, answer: pd.DataFrame, now: datetime
+    desk: Desk,
+    market: MarketSettings,
+    interval: str,
+    held: pd.DataFrame,
+    answer: pd.DataFrame,
+    now: datetime,
+    *,
+    ask: Callable[[Sequence[str]], pd.DataFrame],
 ) -> Withdrawn:
-    """Delete the bars of `held` that a complete answer about their span withdraws; they stay as revisions.
+    """Delete the bars of `held` that two complete answers about their span withdraw; they stay as revisions.
 
-    `held` is what `given_before` read, `answer` everything that the venue gave, bars that form included.
+    Args:
+        desk: where the bars are.
+        market: whose bars.
+        interval: the same.
+        held: what `given_before` read.
+        answer: everything that the venue gave, bars that form included.
+        now: when it was asked.
+        ask: asks the venue for the same span of some symbols once more; called only where bars seem withdrawn.
     """
     found = absent_bars(held, answer)
-    change = delete_bars(desk.db, market.name, interval, held[found.withdrawn], at=now)
+    if found.withdrawn.any():
+        found = confirmed(held, found, ask(tuple(held.loc[found.withdrawn, "symbol"].unique())))
+    origin = (market.market.venue, market.feed, ADJUSTMENT)
+    change = delete_bars(desk.db, market.name, interval, held[found.withdrawn], at=now, origin=origin)
     return Withdrawn(change.deleted, tuple(_sentence(interval, doubt) for doubt in found.doubts))
 
 

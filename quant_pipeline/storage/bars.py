@@ -243,11 +243,19 @@ def _keep_preferred(cursor: Cursor, given: Origin, prefer: Prefer) -> int:
 
 
 def delete_bars(
-    db: Database, market: str, interval: str, keys: pd.DataFrame, *, at: datetime, session_zone: str = "UTC"
+    db: Database,
+    market: str,
+    interval: str,
+    keys: pd.DataFrame,
+    *,
+    at: datetime,
+    origin: Origin | None = None,
+    session_zone: str = "UTC",
 ) -> BarChange:
     """Remove bars that the venue has withdrawn; their rows go to `bar_revisions` as `deleted`. Absent ones are ignored.
 
-    `keys` has `symbol` and `ts`; `at` (aware) is when the venue was seen not to have them any more.
+    `keys` has `symbol` and `ts`; `at` (aware) is when the venue was seen not to have them any more. With `origin` only
+    bars that are still of it are removed: somebody may have stored another one since `keys` were read.
     """
     if keys.empty:
         return BarChange(0, 0, 0, ())
@@ -258,7 +266,9 @@ def delete_bars(
         stage(cursor, "staged", _STAGED, staged)
         run(cursor, f"CREATE TEMP TABLE different ({_STAGED}, known bool, at timestamptz) ON COMMIT DROP")
         found = _DIFFERENT.replace("LEFT JOIN", "JOIN").split("WHERE b.ts IS NULL", maxsplit=1)[0]
-        run(cursor, found, (market, interval, as_utc(at), first, last))
+        if origin is not None:
+            found += "WHERE (b.source, b.feed, b.adjustment) = ($6, $7, $8)"
+        run(cursor, found, (market, interval, as_utc(at), first, last, *(origin or ())))
         deleted, _, sessions = _summary(cursor, session_zone)
         _keep_old(cursor, deleted, (market, interval, "deleted", first, last))
         run(cursor, _DELETE, (market, interval, first, last))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import Final
 
 WIDTH: Final = 4
@@ -36,10 +36,11 @@ class FanOut:
             return [call(argument) for argument in arguments]
         futures = [self._threads().submit(call, argument) for argument in arguments]
         try:
-            return [future.result() for future in futures]
-        except BaseException:
-            wait([future for future in futures if not future.cancel()])
-            raise
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            begun = [future for future in futures if not future.cancel()]
+            wait(begun)
+        return [future.result() for future in begun]
 
     def close(self) -> None:
         """End the threads; nobody may be using them any more."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quant_pipeline.core.absent import Why, absent_bars
+from quant_pipeline.core.absent import Why, absent_bars, confirmed
 
 
 def _frame(**minutes: list[int]) -> pd.DataFrame:
@@ -31,8 +31,10 @@ def _found(held: dict[str, list[int]], answer: dict[str, list[int]]) -> tuple[li
     [
         pytest.param([1, 2, 3], [1, 2, 3, 4], [], [], id="all there"),
         pytest.param([1, 2, 3], [1, 3], [2], [], id="one in the middle"),
-        pytest.param([1, 2, 3], [0, 4], [], [(Why.SPARSE, 3, 1, 3)], id="more gone than given"),
+        pytest.param([1, 2, 3], [0, 4], [], [(Why.MANY, 3, 1, 3)], id="more gone than given"),
         pytest.param([1, 2], [0, 3], [1, 2], [], id="as many gone as given"),
+        pytest.param([*range(9)], [0, 4, 5, 6, 7, 8], [1, 2, 3], [], id="three gone"),
+        pytest.param([*range(9)], [0, 5, 6, 7, 8], [], [(Why.MANY, 4, 1, 4)], id="four gone, as when a page is lost"),
         pytest.param([1, 2, 3], [], [], [(Why.EMPTY, 3, 1, 3)], id="an empty answer"),
         pytest.param([1, 2, 3, 4], [1, 2], [], [(Why.EDGE, 2, 3, 4)], id="an answer that ends early"),
         pytest.param([1, 2, 3, 4], [3, 4], [], [(Why.EDGE, 2, 1, 2)], id="a history that begins later"),
@@ -62,6 +64,16 @@ def test_what_the_answer_holds_and_what_it_does_not_reach_is_never_withdrawn(hel
     minutes = {minute for _, minute in gone}
     assert not minutes & answer
     assert all(min(answer) < minute < max(answer) for minute in minutes)
-    assert len(minutes) <= len(answer)
+    assert len(minutes) <= min(3, len(answer))
     # Nothing absent is passed over: it is withdrawn or in doubt.
     assert len(minutes) + sum(doubt[2] for doubt in doubts) == len(held - answer)
+
+
+def test_only_what_two_answers_lack_is_withdrawn() -> None:
+    held = _frame(A=[1, 2, 3, 4, 5], B=[1, 2, 3])
+    first = absent_bars(held, _frame(A=[1, 3, 5], B=[1, 3]))
+    found = confirmed(held, first, _frame(A=[1, 2, 3, 5], B=[1, 2, 3]))
+    gone = held[found.withdrawn]
+    assert [(symbol, ts.minute) for symbol, ts in zip(gone["symbol"], gone["ts"], strict=True)] == [("A", 4)]
+    doubts = [(d.symbol, d.why, d.bars, d.first.minute) for d in found.doubts]
+    assert doubts == [("A", Why.AGAIN, 1, 2), ("B", Why.AGAIN, 1, 2)]

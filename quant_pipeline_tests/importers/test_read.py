@@ -44,7 +44,12 @@ def test_upbit_minutes_are_utc_without_being_told(tmp_path: Path) -> None:
     stamps = minutes("2024-05-01 23:58:00", 5)
     parsed = read_file(write(tmp_path / "BTC_KRW_1m.csv.gz", text(stamps)))
     assert_frame_equal(parsed.frame, frame_of("KRW-BTC", [utc(stamp) for stamp in stamps]))
-    assert (parsed.market, parsed.interval, parsed.source, parsed.format) == ("krw_crypto", "1m", "upbit", "upbit_utc")
+    assert (parsed.market, parsed.interval, parsed.source, parsed.format) == (
+        "krw_crypto",
+        "1m",
+        "upbit_file",
+        "upbit_utc",
+    )
 
 
 def test_missing_minutes_are_gaps_and_never_bars(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -282,6 +283,21 @@ def test_checks_judge_the_materialization_of_their_own_step_and_look_it_up_once(
     )
     other, judged_other = judge(instance, "2024-03-05")
     assert judged_other == {other}
+
+
+def test_a_materialization_that_somebody_reports_is_remembered_by_nobody(instance: dg.DagsterInstance) -> None:
+    wanted = dg.AssetRecordsFilter(asset_key=dg.AssetKey("a"), asset_partitions=["2024-03-04"])
+
+    def newest() -> int:
+        (record,) = instance.fetch_materializations(wanted, limit=1).records
+        return record.storage_id
+
+    instance.report_runless_asset_event(dg.AssetMaterialization("a", partition="2024-03-04"))
+    before = newest()
+    with ThreadPoolExecutor(1) as another:
+        report = dg.AssetMaterialization("a", partition="2024-03-04")
+        another.submit(instance.report_runless_asset_event, report).result()
+    assert newest() > before
 
 
 def test_what_a_step_found_out_is_forgotten_at_its_end(instance: dg.DagsterInstance) -> None:

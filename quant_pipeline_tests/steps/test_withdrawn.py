@@ -227,6 +227,44 @@ def test_a_poor_answer_withdraws_nothing_and_is_reported(
     assert (check.passed, check.metadata["violations"].value) == (False, symbols)
 
 
+def test_a_hole_in_the_middle_of_an_answer_withdraws_nothing_and_is_reported(coins: World) -> None:
+    _tick(coins, opens(KRW, TUESDAY) + 3 * HOUR)
+    first, last = opens(KRW, TUESDAY) + HOUR, opens(KRW, TUESDAY) + HOUR + 3 * MINUTE
+    _spoilt(coins, lambda answer: answer[(answer["ts"] < first) | (answer["ts"] > last)])
+    report = _range(coins, TUESDAY)
+    assert (report.collected.withdrawn, report.collected.inserted) == (0, 0)
+    assert ["lacks too many bars" in doubt for doubt in report.collected.doubts] == [True, True]
+    assert _coverage(coins, TUESDAY, "KRW-AAA").present == 180
+
+
+def test_a_bar_that_only_the_first_answer_lacks_stays_and_is_reported(coins: World) -> None:
+    first, lost = opens(KRW, TUESDAY) + 10 * MINUTE, opens(KRW, TUESDAY) + 8 * MINUTE
+    _tick(coins, first)
+    answers = itertools.count()
+    _spoilt(coins, lambda answer: answer if next(answers) else answer[answer["ts"] != lost])
+    report = _tick(coins, first + MINUTE)
+    assert report.collected.withdrawn == 0
+    assert ["when it was asked once more" in doubt for doubt in report.collected.doubts] == [True, True]
+    assert lost in _minutes(coins, TUESDAY, "KRW-AAA")
+
+
+def test_a_bar_that_somebody_else_stores_while_the_venue_is_asked_stays(coins: World) -> None:
+    first, lost = opens(KRW, TUESDAY) + 10 * MINUTE, opens(KRW, TUESDAY) + 8 * MINUTE
+    _tick(coins, first)
+    bar = read_bars(coins.desk.db, KRW, "1m", ["KRW-AAA"], lost, lost + MINUTE)
+
+    def meanwhile(answer: pd.DataFrame) -> pd.DataFrame:
+        upsert_bars(
+            coins.desk.db, KRW, "1m", bar.assign(close=1000.5), source="file", feed="upbit", adjustment="raw", at=first
+        )
+        return answer[answer["ts"] != lost]
+
+    _spoilt(coins, meanwhile)
+    assert _tick(coins, first + MINUTE).collected.withdrawn == 1, "the other coin's bar is the venue's own"
+    assert lost in _minutes(coins, TUESDAY, "KRW-AAA")
+    assert lost not in _minutes(coins, TUESDAY, "KRW-BBB")
+
+
 def test_an_answer_that_does_not_come_withdraws_nothing(coins: World) -> None:
     first = opens(KRW, TUESDAY) + 10 * MINUTE
     _tick(coins, first)
@@ -242,7 +280,10 @@ def test_an_answer_that_does_not_come_withdraws_nothing(coins: World) -> None:
     assert _minutes(coins, TUESDAY, "KRW-AAA") == before
 
 
-@pytest.mark.parametrize("origin", [("file", "upbit", "raw"), ("upbit", "other", "raw"), ("upbit", "upbit", "split")])
+@pytest.mark.parametrize(
+    "origin",
+    [("file", "upbit", "raw"), ("upbit_file", "upbit", "raw"), ("upbit", "other", "raw"), ("upbit", "upbit", "split")],
+)
 def test_bars_of_a_file_another_feed_or_other_units_are_not_the_venues_to_withdraw(
     coins: World, origin: tuple[str, str, str]
 ) -> None:

@@ -9,6 +9,8 @@ from quant_pipeline.importers.errors import UnusableFile
 from quant_pipeline.importers.formats.plain import has_bar_fields, named_layout
 from quant_pipeline.importers.values import Format, Layout, Peek
 
+SOURCE = "upbit_file"
+"""Not the venue's own name: it may withdraw only what it gave us itself."""
 SEOUL = "Asia/Seoul"
 _KOREAN = {"open": "시가", "high": "고가", "low": "저가", "close": "중가", "volume": "누적거래량"}
 # The closing price is 종가; a widely used collector writes 중가.
@@ -24,7 +26,7 @@ def sniff_utc(peek: Peek) -> bool:
 
 def layout_utc(peek: Peek) -> Layout:
     """Zone-less stamps are UTC."""
-    return named_layout(peek, source="upbit", feed="upbit", adjustment="raw", zone="UTC")
+    return named_layout(peek, source=SOURCE, feed="upbit", adjustment="raw", zone="UTC")
 
 
 def sniff_pyupbit(peek: Peek) -> bool:
@@ -44,7 +46,7 @@ def layout_pyupbit(peek: Peek) -> Layout:
         low=_named(peek, "low"),
         close=_named(peek, "close"),
         volume=_named(peek, "volume"),
-        source="upbit",
+        source=SOURCE,
         feed="upbit",
         adjustment="raw",
         zone=SEOUL,
@@ -65,7 +67,7 @@ def layout_korean(peek: Peek) -> Layout:
         low=_named(peek, _KOREAN["low"]),
         close=_named(peek, *_KOREAN_CLOSE),
         volume=_named(peek, _KOREAN["volume"]),
-        source="upbit",
+        source=SOURCE,
         feed="upbit",
         adjustment="raw",
         zone=SEOUL,

@@ -13,7 +13,7 @@ from quant_pipeline.core.models.trained import from_iso
 from quant_pipeline.core.models.update import fine_tune
 from quant_pipeline.markets import calendar
 from quant_pipeline.registry.names import ENSEMBLE
-from quant_pipeline.registry.promotion import retire, serve_again
+from quant_pipeline.registry.promotion import RETIRED, retire, serve_again
 from quant_pipeline.registry.service import ModelSpan, register_ensemble
 from quant_pipeline.registry.serving import LoadedModels
 from quant_pipeline.settings import MarketSettings
@@ -58,7 +58,10 @@ def _update_session(desk: Desk, market: MarketSettings, session: date, context: 
         made.append((data, version))
         _retire_others(desk, market, session, bases[data.symbol], context)
         known = stored.get((session, data.symbol))
-        if version is not None and known is not None and known.content_hash != version.content_hash:
+        # A killed run may have retired one that is recorded as the current one.
+        if version is not None and (
+            version.status == RETIRED or (known and known.content_hash != version.content_hash)
+        ):
             serve_again(desk.db, desk.registry, version, at=context.now)
         if version is None:
             counts["not_trainable"] += 1

@@ -31,7 +31,6 @@ from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.storage.database import Database
 from quant_pipeline.storage.dsn import Dsn
 from quant_pipeline.storage.migrate import upgrade
-from quant_pipeline_tests.postgres import parse_dsn
 from quant_pipeline_tests.steps.world import opened_desk, settings_for, url_of
 
 
@@ -132,7 +131,7 @@ def collect(told: dict[str, Any]) -> None:
     last = calendar.last_closed_session(market.market.calendar, now - timedelta(days=1))
     sessions = calendar.sessions(market.market.calendar, market.history_start, last)
     context = RunContext(now, "benchmark", symbols=market.symbols[told["number"] :: told["processes"]])
-    with closing(Database(parse_dsn(told["dsn"]))) as database, opened_desk(settings, database) as desk:
+    with closing(Database(Dsn.parse(told["dsn"]))) as database, opened_desk(settings, database) as desk:
         collect_sessions(desk, market, sessions, context)
 
 

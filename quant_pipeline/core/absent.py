@@ -28,7 +28,7 @@ class Why(StrEnum):
     EMPTY = "the answer holds no bar of the symbol"
     EDGE = "the answer begins after them or ends before them"
     MANY = "the answer lacks too many bars between others to be believed"
-    AGAIN = "the venue gave them when it was asked once more"
+    UNCONFIRMED = "a second answer, right after the first, does not say the same"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +83,13 @@ def confirmed(held: pd.DataFrame, first: Absent, answer: pd.DataFrame) -> Absent
         answer: the second one, of the symbols of which the first withdraws bars.
     """
     again = absent_bars(held, answer)
-    doubts = list(first.doubts)
-    for symbol, begin, end in symbol_blocks(held):
-        here = np.zeros(len(held), np.bool_)
-        here[begin:end] = True
-        doubts += _doubt(symbol, Why.AGAIN, _times(held[first.withdrawn & ~again.withdrawn & here], 0, len(held)))
-    return Absent(first.withdrawn & again.withdrawn, tuple(doubts))
+    unsure = held[first.withdrawn & ~again.withdrawn]
+    doubts = [
+        doubt
+        for symbol, begin, end in symbol_blocks(unsure)
+        for doubt in _doubt(symbol, Why.UNCONFIRMED, _times(unsure, begin, end))
+    ]
+    return Absent(first.withdrawn & again.withdrawn, (*first.doubts, *doubts))
 
 
 def _times(frame: pd.DataFrame, begin: int, end: int) -> Times:

@@ -76,4 +76,4 @@ def test_only_what_two_answers_lack_is_withdrawn() -> None:
     gone = held[found.withdrawn]
     assert [(symbol, ts.minute) for symbol, ts in zip(gone["symbol"], gone["ts"], strict=True)] == [("A", 4)]
     doubts = [(d.symbol, d.why, d.bars, d.first.minute) for d in found.doubts]
-    assert doubts == [("A", Why.AGAIN, 1, 2), ("B", Why.AGAIN, 1, 2)]
+    assert doubts == [("A", Why.UNCONFIRMED, 1, 2), ("B", Why.UNCONFIRMED, 1, 2)]

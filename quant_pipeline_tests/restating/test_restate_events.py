@@ -5,14 +5,15 @@ from __future__ import annotations
 from datetime import timedelta
 
 from quant_pipeline.core.values import Book
-from quant_pipeline.steps import (
-    finetuning,
-)
+from quant_pipeline.markets import calendar
+from quant_pipeline.registry.names import ENSEMBLE
+from quant_pipeline.registry.promotion import retire
+from quant_pipeline.steps import finetuning
 from quant_pipeline.steps.dependants import next_work
 from quant_pipeline.steps.desk import Desk
 from quant_pipeline.steps.tables import RunContext
 from quant_pipeline.storage.decisions import latest_decisions
-from quant_pipeline.storage.models import list_model_versions
+from quant_pipeline.storage.models import list_model_versions, serving_versions
 from quant_pipeline.storage.outbox import claim
 from quant_pipeline.storage.restatements import restatements
 from quant_pipeline_tests.restating.restatable import (
@@ -95,3 +96,23 @@ def test_the_daily_update_of_a_model_that_is_trained_again_is_made_again_after_i
     assert phases.index("models") < phases.index("updates") < phases.index("predictions")
     assert [(w.first, w.last) for w in works if w.phase == "updates"] == [(last, last)]
     assert renewed(before, versions(restatable))["model_update"] == {(last, "AAA")}
+
+
+def test_an_update_that_a_killed_run_retired_serves_again_when_it_is_made_again(restatable: Desk) -> None:
+    """A run that is killed before it records what it made leaves the update that it retired as the recorded one."""
+    market, last = market_of(restatable), SESSIONS[-1]
+    following = calendar.next_session("nyse", last)
+
+    def updates() -> list[str]:
+        found = serving_versions(restatable.db, US, market.symbols, following, following, name=ENSEMBLE)
+        return [version.id for version in found if version.metrics.get("base") is not None]
+
+    finetuning.run(restatable, market, [last], RunContext(NOW, "update"))
+    before = updates()
+    assert before
+    for version in list_model_versions(restatable.db, US):
+        if version.id in before:
+            retire(restatable.db, None, version, at=LATER, note="continues another ensemble")
+    assert updates() == []
+    finetuning.run(restatable, market, [last], RunContext(LATER, "again"))
+    assert updates() == before

@@ -136,6 +136,24 @@ def test_a_killed_postgres_comes_back_on_its_port_with_its_data(state_dir: Path)
         assert after.postgres_pid != before.postgres_pid
 
 
+def test_a_server_that_takes_logins_counts_as_running_only_once_it_is_recorded(
+    state_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A supervisor that brings its server back takes the record away first, and writes it after logins work again."""
+    with EmbeddedPostgres(state_dir).session() as dsn:
+        record = status_of(state_dir)
+        seen: list[ServerStatus | None] = [record, record, None, None]
+
+        def status(_files: PostgresFiles) -> ServerStatus | None:
+            return seen.pop(0) if seen else record
+
+        monkeypatch.setattr(PostgresFiles, "status", status)
+        other = EmbeddedPostgres(state_dir)
+        assert other.ensure_running() == dsn
+        assert seen == [], "it came back while there was no record"
+        other.stop()
+
+
 @pytest.mark.parametrize("also_postgres", [False, True], ids=["supervisor", "supervisor_and_postgres"])
 def test_after_a_killed_supervisor_any_user_brings_the_server_back(state_dir: Path, *, also_postgres: bool) -> None:
     server = EmbeddedPostgres(state_dir)

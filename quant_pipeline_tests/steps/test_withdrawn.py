@@ -244,7 +244,7 @@ def test_a_bar_that_only_the_first_answer_lacks_stays_and_is_reported(coins: Wor
     _spoilt(coins, lambda answer: answer if next(answers) else answer[answer["ts"] != lost])
     report = _tick(coins, first + MINUTE)
     assert report.collected.withdrawn == 0
-    assert ["when it was asked once more" in doubt for doubt in report.collected.doubts] == [True, True]
+    assert ["a second answer" in doubt for doubt in report.collected.doubts] == [True, True]
     assert lost in _minutes(coins, TUESDAY, "KRW-AAA")
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from quant_pipeline.core.features import FEATURE_SET
 from quant_pipeline.core.models.ensemble import train_ensemble
+from quant_pipeline.core.models.opinion import Opinions
 from quant_pipeline.core.models.samples import Samples
 from quant_pipeline.core.models.trained import FeatureSet, Horizon, TrainedEnsemble
 from quant_pipeline.core.values import Origin
@@ -103,15 +104,17 @@ def _said(desk: Desk, sessions: Sequence[date]) -> dict[str, tuple[str, str]]:
 
 
 class Counted:
-    """The real predict, counting calls and rows."""
+    """The real predict, counting calls and rows and keeping what it said."""
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+        self.opinions: list[Opinions] = []
         self._real = predictions.predict
 
     def __call__(self, loaded: Any, x: Any, *, columns: Any) -> Any:
         self.calls.append(len(x))
-        return self._real(loaded, x, columns=columns)
+        self.opinions.append(self._real(loaded, x, columns=columns))
+        return self.opinions[-1]
 
 
 @pytest.fixture
@@ -151,6 +154,25 @@ def test_only_bars_with_a_buy_have_the_other_symbols_scored_for_rebalancing(
     assert [o.numbers["rebalance_scores"] for o in result.outcomes] == [1, 0]
     # Three models, each asked once about all its bars.
     assert sorted(counted.calls) == [1, 1, 2]
+
+
+def test_each_number_of_an_opinion_is_stored_under_its_name_in_the_row_of_its_bar(
+    desk: Desk, ensembles: tuple[TrainedEnsemble, ...], counted: Counted
+) -> None:
+    versions = [_register(desk, ensemble, symbol) for symbol, ensemble in zip(SYMBOLS, ensembles, strict=False)]
+    _say(desk, SPAN[0], {"AAA": BUY, "BBB": replace(BUY, volatility=0.03)})
+    _say(desk, SPAN[1], {"AAA": replace(SELL, volatility=0.02), "BBB": SELL})
+    _run(desk, SPAN[:2])
+    stored = read_step(desk, US, predictions.STEP, SPAN[:2])
+    for version, said in zip(versions, counted.opinions, strict=True):
+        rows = stored[stored["symbol"] == version.symbol].sort_values("ts")
+        assert rows["model_version_id"].tolist() == [version.id] * 2
+        for name in ("expected_return", "p_up", "p_down", "spread", "confidence"):
+            np.testing.assert_array_equal(rows[name], getattr(said, name), err_msg=name)
+        np.testing.assert_array_equal(rows[["q05", "q50", "q95"]], said.quantiles)
+        np.testing.assert_array_equal(rows["members_usable"], said.usable)
+        assert (rows["q05"] < rows["q50"]).all()
+        assert (rows["q50"] < rows["q95"]).all()
 
 
 def test_without_rules_every_bar_has_an_opinion(desk: Desk, ensembles: tuple[TrainedEnsemble, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -77,9 +78,11 @@ def test_the_first_failure_is_raised_when_nothing_runs_any_more(fan_out: FanOut)
 
 
 def test_a_forked_child_has_threads_of_its_own(fan_out: FanOut) -> None:
-    assert fan_out.map(lambda number: number, [1, 2]) == [1, 2]
+    together = threading.Barrier(WIDTH, timeout=30)
+    fan_out.map(lambda _: together.wait(), range(WIDTH))  # every thread exists now, and none of them in the child
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # ends a child that waits for threads that it has not
         os._exit(0 if fan_out.map(lambda number: number, [3, 4]) == [3, 4] else 9)
     assert os.waitpid(child, 0)[1] == 0
     assert fan_out.map(lambda number: number, [5, 6]) == [5, 6]
